@@ -53,7 +53,7 @@ class Resumable(ABC):
         return {"epoch": self.epoch, "position": self.position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue behind the batch that `state` was taken at; a finished pass is followed by the next one."""
+        """Continue behind the batch `state` was taken at; a finished pass is followed by the next."""
         self.epoch, self.position = state["epoch"], state["position"]
         self._continue = 0 < self.position < len(self)
 
@@ -100,7 +100,7 @@ class Batches(Resumable):
             order = torch.randperm(self.samples, generator=seeded(self.seed, epoch))
         else:
             order = torch.arange(self.samples)
-        for rows in order.split(self.size)[start : self.count]:
+        for rows in torch.split(order, self.size)[start : self.count]:
             yield (
                 self.tensors[rows]
                 if isinstance(self.tensors, Tensor)
@@ -109,7 +109,7 @@ class Batches(Resumable):
 
 
 class Draws(Resumable):
-    """Fresh samples for every batch: `draw(generator)` is called with a generator seeded by (seed, epoch, batch).
+    """Fresh samples for every batch: `draw` gets a generator seeded by (seed, epoch, batch).
 
     Args:
         draw: makes one batch (a tensor or a tuple of tensors) from a `torch.Generator`.
@@ -135,7 +135,7 @@ class Draws(Resumable):
 
 
 class Replay(Resumable):
-    """Any sized loader made resumable: its random order is drawn from (seed, epoch), and passed batches are skipped.
+    """Any sized loader made resumable: its order depends on (seed, epoch), passed batches are skipped.
 
     Skipping loads the skipped batches again, so a resume costs as much as loading them.
     """

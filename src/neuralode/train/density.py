@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from .recipe import Recipe
@@ -9,7 +11,9 @@ from .task import Task, Values
 
 
 class DensityTask(Task):
-    """Maximum likelihood: batches x (B, dim), loss -mean log p(x) in nats plus the model's penalty; metric "nll".
+    """Maximum likelihood: loss -mean log p(x) in nats plus the model's penalty; metric "nll".
+
+    A batch is x (B, dim), or a tuple that begins with it.
 
     Args:
         model: has `log_prob(x) -> (B,)`; `penalty`, where it has one, is added to the loss after each call.
@@ -23,7 +27,8 @@ class DensityTask(Task):
 
     def measure(self, batch: Tensor | tuple[Tensor, ...]) -> Values:
         x = batch if isinstance(batch, Tensor) else batch[0]
-        nll = -self.model.log_prob(x).mean()
-        penalty = getattr(self.model, "penalty", None)
+        model: Any = self.model
+        nll = -model.log_prob(x).mean()
+        penalty = getattr(model, "penalty", None)
         loss = nll if penalty is None else nll + penalty
         return {"loss": loss, "nll": nll.detach()}

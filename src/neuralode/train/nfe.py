@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from torch import nn
@@ -14,12 +15,17 @@ class Evaluations(NamedTuple):
     backward: int
 
 
-def evaluations(model: nn.Module) -> Evaluations:
-    """Sum `nfev` and `nfev_backward` over the outermost modules of `model` that count them.
-
-    A module without these counters (a plain layer) adds nothing; what lies inside a counting module is its own affair.
-    """
+def counting(model: nn.Module) -> list[nn.Module]:
+    """The outermost modules of `model` that count evaluations: those with an attribute `nfev`."""
     if hasattr(model, "nfev"):
-        return Evaluations(int(model.nfev or 0), int(getattr(model, "nfev_backward", 0) or 0))
-    inner = [evaluations(child) for child in model.children()]
-    return Evaluations(sum(each.forward for each in inner), sum(each.backward for each in inner))
+        return [model]
+    return [module for child in model.children() for module in counting(child)]
+
+
+def evaluations(modules: Iterable[nn.Module]) -> Evaluations:
+    """Sum `nfev` and `nfev_backward` of the last calls of `modules`."""
+    forward = backward = 0
+    for module in modules:
+        forward += int(getattr(module, "nfev", 0) or 0)
+        backward += int(getattr(module, "nfev_backward", 0) or 0)
+    return Evaluations(forward, backward)

@@ -29,7 +29,7 @@ def _cosine(progress: float) -> float:
 
 
 def _exponential(progress: float) -> float:
-    return 0.01**progress
+    return float(0.01**progress)
 
 
 SCHEDULES: dict[str, Callable[[float], float]] = {

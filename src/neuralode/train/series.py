@@ -11,7 +11,7 @@ from .task import Task, Values
 
 
 class SeriesTask(Task):
-    """Trains a latent ODE by its ELBO, or a forecaster by its likelihood; metric "rmse" where the truth is given.
+    """Trains a latent ODE by its ELBO, or a forecaster by its likelihood.
 
     A training batch is (times (B, T), values (B, T, D), mask (B, T) or (B, T, D)). A validation batch may add
     (query (B, Q), truth (B, Q, D)): then "rmse" compares `model.predict(...)` with the truth.
@@ -19,10 +19,11 @@ class SeriesTask(Task):
     Args:
         model: has `elbo(times, values, mask, kl_weight)` or `nll(times, values, mask)`, and `predict`.
         recipe: optimiser and learning rate.
-        kl_rate: the weight of the ELBO's KL term at step n is 1 - kl_rate**n; 0 gives the full term from the start.
+        kl_rate: the weight of the ELBO's KL term at step n is 1 - kl_rate**n; 0 gives the full term from the
+            start.
     """
 
-    metric = "loss"
+    metric = "rmse"
 
     def __init__(
         self,
@@ -33,21 +34,23 @@ class SeriesTask(Task):
     ) -> None:
         super().__init__(model, recipe)
         self.kl_rate = kl_rate
-        self.objective = self._negative_elbo if hasattr(model, "elbo") else self._likelihood
 
-    def _negative_elbo(self, *observed: Tensor, kl_weight: float) -> Tensor:
-        return -self.model.elbo(*observed, kl_weight=kl_weight)
-
-    def _likelihood(self, *observed: Tensor, kl_weight: float) -> Tensor:
-        return self.model.nll(*observed)
+    def objective(self, observed: tuple[Tensor, ...], kl_weight: float) -> Tensor:
+        """Negative ELBO, or negative log-likelihood of a model without one; a 0-d tensor."""
+        model: Any = self.model
+        loss: Tensor = (
+            -model.elbo(*observed, kl_weight=kl_weight) if hasattr(model, "elbo") else model.nll(*observed)
+        )
+        return loss
 
     def measure(self, batch: tuple[Tensor, ...]) -> Values:
-        return {"loss": self.objective(*batch[:3], kl_weight=1.0 - self.kl_rate**self.global_step)}
+        return {"loss": self.objective(batch[:3], kl_weight=1.0 - self.kl_rate**self.global_step)}
 
     def assess(self, batch: tuple[Tensor, ...]) -> Values:
-        values: dict[str, Any] = {"loss": self.objective(*batch[:3], kl_weight=1.0)}
+        values = {"loss": self.objective(batch[:3], kl_weight=1.0)}
         if len(batch) > 3:
             query, truth = batch[3:]
-            mean = self.model.predict(*batch[:3], query).mean
+            model: Any = self.model
+            mean = model.predict(*batch[:3], query).mean
             values["rmse"] = (mean - truth).square().mean().sqrt()
         return values

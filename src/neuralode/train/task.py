@@ -8,7 +8,6 @@ from typing import Any
 import lightning.pytorch as pl
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from .recipe import Recipe
 
@@ -18,9 +17,9 @@ Values = dict[str, Tensor]
 class Task(pl.LightningModule, ABC):
     """A Lightning module around `model`; the tasks say what the loss and the metric of a batch are.
 
-    `training_step` returns the values of the batch instead of logging each: `self.log` costs 0.2 ms a value, more
-    than a small network's step. The callback `Metrics` collects what is returned; validation values are logged the
-    usual way under "val_<name>", so `EarlyStopping` and loggers of one's own find them.
+    `training_step` returns the values of the batch instead of logging each: `self.log` costs 0.2 ms a value,
+    more than a small network's step. The callback `Metrics` collects what is returned; validation values are
+    logged the usual way under "val_<name>", so `EarlyStopping` and loggers of one's own find them.
 
     Args:
         model: the network; its counters `nfev`, where it has them, become the NFE columns.
@@ -33,6 +32,7 @@ class Task(pl.LightningModule, ABC):
         super().__init__()
         self.model = model
         self.recipe = recipe
+        self.steps = 1
 
     @abstractmethod
     def measure(self, batch: Any) -> Values:
@@ -50,11 +50,17 @@ class Task(pl.LightningModule, ABC):
         values = {f"val_{name}": value for name, value in self.assess(batch).items()}
         self.log_dict(values, batch_size=len(first), on_step=False, on_epoch=True, logger=True)
 
-    def configure_optimizers(self) -> dict[str, Any]:
-        optimizer = self.recipe.make_optimizer(p for p in self.parameters() if p.requires_grad)
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = LambdaLR(optimizer, lambda step: self.recipe.factor(step, steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def configure_optimizers(self) -> Optimizer:
+        return self.recipe.make_optimizer(p for p in self.parameters() if p.requires_grad)
+
+    def on_train_start(self) -> None:
+        # Not in configure_optimizers: there this number makes Lightning open the loader before its state is loaded.
+        self.steps = int(self.trainer.estimated_stepping_batches)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.recipe.lr * self.recipe.factor(self.global_step, self.steps)
 
     def configure_gradient_clipping(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:
         if self.recipe.clip is not None:

@@ -1,0 +1,64 @@
+"""The Lightning trainer of a run, set up for exact resume and little overhead."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+
+from .batches import Replay
+from .checkpoint import SafeCheckpoints
+from .task import Task
+
+Loader = Iterable[Any]
+
+
+def make_trainer(callbacks: list[pl.Callback], epochs: int, **options: Any) -> pl.Trainer:
+    """A trainer that stores checkpoints without pickle and leaves the rest to `callbacks`."""
+    defaults: dict[str, Any] = {
+        "devices": 1,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+    }
+    plugins = [SafeCheckpoints(), *options.pop("plugins", [])]
+    return pl.Trainer(max_epochs=epochs, callbacks=callbacks, plugins=plugins, **{**defaults, **options})
+
+
+def training_loader(loader: Loader, seed: int, devices: Any) -> Loader:
+    """`loader` itself where it can say and restore its position, else wrapped in `Replay`.
+
+    On several devices Lightning has to see a `DataLoader` itself, to share it out.
+    """
+    return loader if hasattr(loader, "state_dict") or devices != 1 else Replay(loader, seed=seed)
+
+
+def drive(
+    trainer: pl.Trainer, task: Task, training: Loader, validation: Loader | None, checkpoint: Path | None
+) -> None:
+    """Run `trainer`, from `checkpoint` where given; Ctrl-C raises KeyboardInterrupt, as everywhere else."""
+    with _interruptible(trainer):
+        trainer.fit(task, training, validation, ckpt_path=checkpoint, weights_only=True)
+
+
+@contextmanager
+def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
+    """Turn Lightning's exit on Ctrl-C back into KeyboardInterrupt, and listen to Ctrl-C again afterwards."""
+    main = threading.current_thread() is threading.main_thread()
+    listener = signal.getsignal(signal.SIGINT) if main else None
+    try:
+        yield
+    except SystemExit:
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, listener)
