@@ -1,0 +1,28 @@
+"""neuralode: neural ordinary differential equations on PyTorch.
+
+``solve`` integrates dy/dt = f(t, y) differentiably; ``neuralode.nn`` puts it in modules.
+"""
+
+from .control import Controller
+from .errors import SolverError, SolverWarning
+from .gradient import Backsolve, Direct, Discrete
+from .registry import methods, register_method
+from .solution import Solution, Status
+from .solve import Solver, solve
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Backsolve",
+    "Controller",
+    "Direct",
+    "Discrete",
+    "Solution",
+    "Solver",
+    "SolverError",
+    "SolverWarning",
+    "Status",
+    "methods",
+    "register_method",
+    "solve",
+]

@@ -1,0 +1,6 @@
+"""Step-size control."""
+
+from .controller import CONTROLLERS, MEASURES, NORMS, Controller, Norm, error_ratio
+from .initial_step import initial_step
+
+__all__ = ["CONTROLLERS", "MEASURES", "NORMS", "Controller", "Norm", "error_ratio", "initial_step"]

@@ -1,0 +1,108 @@
+"""Accept or reject a step, and the size of the next: error ratio, norms, I and PI control.
+
+Everything here works on Python floats (one step for the whole state) and on tensors (B,) (one per sample) alike.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Norm = Callable[[Tensor], Tensor]
+Memory = tuple[Any, Any]
+
+
+def rms(x: Tensor) -> Tensor:
+    """Root mean square over the last dimension."""
+    return torch.linalg.vector_norm(x, dim=-1) * x.shape[-1] ** -0.5
+
+
+def largest(x: Tensor) -> Tensor:
+    """Largest magnitude over the last dimension."""
+    return torch.linalg.vector_norm(x, ord=math.inf, dim=-1)
+
+
+NORMS: dict[str, Norm] = {"rms": rms, "max": largest}
+
+
+def whole(norm: Norm, scaled: Tensor) -> Tensor:
+    """The norm of one system."""
+    return norm(scaled.reshape(-1))
+
+
+def worst(norm: Norm, scaled: Tensor) -> Tensor:
+    """The largest of the samples' norms: every sample within tolerance."""
+    return norm(scaled.reshape(scaled.shape[0], -1)).amax()
+
+
+def each(norm: Norm, scaled: Tensor) -> Tensor:
+    """The norm of every sample, (B,)."""
+    return norm(scaled.reshape(scaled.shape[0], -1))
+
+
+MEASURES: dict[str | None, Callable[[Norm, Tensor], Tensor]] = {None: whole, "lockstep": worst, "independent": each}
+
+
+def select(condition: Any, a: Any, b: Any) -> Any:
+    """a where the condition holds, else b."""
+    if isinstance(condition, Tensor):
+        return torch.where(condition, a, b)
+    return a if condition else b
+
+
+def clip(x: Any, low: Any, high: Any) -> Any:
+    """x limited to [low, high]."""
+    if isinstance(x, Tensor):
+        return torch.clamp(torch.clamp(x, min=low), max=high)
+    return min(max(x, low), high)
+
+
+def isfinite(x: Any) -> Any:
+    """Whether x is neither infinite nor NaN."""
+    return torch.isfinite(x) if isinstance(x, Tensor) else math.isfinite(x)
+
+
+def error_ratio(error: Tensor, y: Tensor, y1: Tensor, rtol: Any, atol: Any) -> Tensor:
+    """error / (atol + rtol max(|y|, |y1|)), entry by entry (Hairer I, eq. II.4.10)."""
+    return error / torch.maximum(y.abs(), y1.abs()).mul_(rtol).add_(atol)
+
+
+@dataclass(frozen=True)
+class Controller:
+    """Step-size control h_next = h safety r^(-alpha / k) r_prev^(beta / k), k = error_order + 1.
+
+    r is the error ratio (a step is accepted when r <= 1), r_prev that of the last accepted step. beta = 0 is the
+    elementary (I) controller, beta > 0 the PI controller of Gustafsson, ACM TOMS 17 (1991) 533-554. After a
+    rejection the next step is not larger; a step whose ratio is not finite shrinks by ``smallest``.
+    """
+
+    alpha: float = 0.7
+    beta: float = 0.4
+    safety: float = 0.9
+    smallest: float = 0.2
+    largest: float = 10.0
+
+    def start(self, like: Any) -> Memory:
+        """The memory before the first step; ``like`` a float or a tensor (B,)."""
+        return like * 0.0 + 1.0, like * 0.0 + self.largest
+
+    def judge(self, ratio: Any, memory: Memory, error_order: int) -> tuple[Any, Any, Memory]:
+        """(accepted, factor for the next step size, new memory)."""
+        k = error_order + 1
+        previous, ceiling = memory
+        accept = ratio <= 1.0
+        ratio = select(isfinite(ratio), clip(ratio, 1e-10, 1e10), 0.0 * previous + 1e10)
+        grow = self.safety * ratio ** (-self.alpha / k) * previous ** (self.beta / k)
+        shrink = clip(self.safety * ratio ** (-1.0 / k), self.smallest, 1.0)
+        factor = select(accept, clip(grow, self.smallest, ceiling), shrink)
+        previous = select(accept, clip(ratio, 1e-4, 1.0), previous)
+        return accept, factor, (previous, select(accept, 0.0 * previous + self.largest, 0.0 * previous + 1.0))
+
+
+CONTROLLERS: dict[str, Controller] = {
+    "i": Controller(alpha=1.0, beta=0.0),
+    "pi": Controller(),
+}

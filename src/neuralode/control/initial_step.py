@@ -1,0 +1,40 @@
+"""The first step size, from the solution's own scale (Hairer, Norsett, Wanner I, section II.4, "Starting step")."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from ..ops import Size, combine, stage_times
+from .controller import clip, isfinite, select
+
+
+def initial_step(
+    f: Callable[[Tensor, Tensor], Tensor],
+    t0: Size,
+    y0: Tensor,
+    f0: Tensor,
+    *,
+    sign: Any,
+    span: Any,
+    order: int,
+    scale: Tensor,
+    measure: Callable[[Tensor], Any],
+) -> Any:
+    """Magnitude of the first step; makes one evaluation of f, inside the span.
+
+    ``scale`` is atol + rtol |y0|, ``measure`` the norm of a scaled state (a float, or (B,)), ``span`` |t1 - t0|,
+    ``order`` the k with an error of O(h^k), ``sign`` the direction of time.
+    """
+    d0, d1 = measure(y0 / scale), measure(f0 / scale)
+    tiny = 1e-6 * span
+    small = (d0 < 1e-5) | (d1 < 1e-5)
+    h0 = select(small, tiny, 0.01 * d0 / select(d1 > 0, d1, 0.0 * d1 + 1.0))
+    h0 = clip(h0, 0.0 * span, span)
+    y1 = combine(y0, sign * h0, ((0, 1.0),), (f0,))
+    f1 = f(stage_times(t0, sign * h0, (1.0,), y0)[0], y1)
+    d2 = measure((f1 - f0) / scale) / h0
+    d2 = select(isfinite(d2), d2, 0.0 * d1 + 1e30)
+    steepest = clip(d2, d1, 1e300)
+    h1 = select(steepest <= 1e-15, clip(h0 * 1e-3, tiny, span), (0.01 / clip(steepest, 1e-15, 1e300)) ** (1.0 / order))
+    return clip(clip(h1, 0.0 * span, 100.0 * h0), 0.0 * span, span)

@@ -1,0 +1,46 @@
+"""What a loop hands back."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from ..output import Knots
+
+
+@dataclass(frozen=True)
+class Run:
+    """One integration.
+
+    Attributes:
+        ys: outputs (T, *y0.shape), y1: final state, knots: every step when dense_output is wanted.
+        times: output times, list of T or (T, B).
+        status, t, h: codes and the place reached; ints and floats, or (B,).
+        sample: the sample that stopped a lockstep integration, else None.
+        nfev, accepted, rejected: counts, ints or (B,).
+        tape: accepted steps for the gradients, None if not wanted.
+    """
+
+    ys: Tensor
+    y1: Tensor
+    knots: Knots | None
+    times: Any
+    status: Any
+    t: Any
+    h: Any
+    sample: int | None
+    nfev: Any
+    accepted: Any
+    rejected: Any
+    tape: Any
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What a derivative can be taken of: ys, y1 and the knots' states and stages."""
+        return (self.ys, self.y1, *(() if self.knots is None else (self.knots.y, *self.knots.stages)))
+
+    def with_tensors(self, tensors: tuple[Tensor, ...]) -> "Run":
+        """The same run with ``tensors`` (in the order of the property) in place of its own."""
+        ys, y1, *rest = tensors
+        knots = None if self.knots is None else replace(self.knots, y=rest[0], stages=tuple(rest[1:]))
+        return replace(self, ys=ys, y1=y1, knots=knots)

@@ -1,0 +1,153 @@
+"""The tensors that f closes over: module parameters, leaves, and computed tensors such as a hypernetwork's output.
+
+f is called twice with gradients on. A node of the autograd graph that both results reach existed before the
+calls; the edges that lead from a call's own nodes into such nodes are what f closes over.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import Node
+from torch.overrides import TorchFunctionMode
+
+from ..ops import stage_times
+from ..problem import Problem
+
+
+class Watch(TorchFunctionMode):
+    """Lists the tensors with a gradient history that enter any operation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: dict[tuple[Node, int], Tensor] = {}
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        for tensor in _tensors((args, kwargs or {})):
+            if tensor.grad_fn is not None:
+                self.seen.setdefault((tensor.grad_fn, tensor.output_nr), tensor)
+        return func(*args, **(kwargs or {}))
+
+
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, (tuple, list)):
+        for child in tree:
+            yield from _tensors(child)
+    elif isinstance(tree, dict):
+        yield from _tensors(tuple(tree.values()))
+
+
+def captured(problem: Problem) -> tuple[list[Tensor], Tensor]:
+    """(tensors that f closes over and that want a gradient, f(t0, y0)).
+
+    Raises:
+        ValueError: f gives different results for the same input, so that no exact gradient exists.
+        RuntimeError: a closed-over tensor cannot be identified; the message says how to pass it.
+    """
+    t = stage_times(problem.t0, problem.t0 * 0.0, (0.0,), problem.y0)[0]
+    y = problem.y0.detach()
+    field = problem.field
+    with torch.enable_grad():
+        first = field(t, y.clone().requires_grad_())
+        if not first.requires_grad:
+            return _parameters(field.f), first.detach()
+        with Watch() as watch:
+            second = field(t, y.clone().requires_grad_())
+    if not torch.allclose(first.detach(), second.detach(), rtol=1e-3, atol=1e-6, equal_nan=True):
+        raise ValueError(
+            "f is random: two evaluations at (t0, y0) differ. Draw dropout masks and noise once per solve and pass "
+            "them in args, or call .eval()"
+        )
+    found = {id(tensor): tensor for tensor in _edges(first.grad_fn, second.grad_fn, watch)}
+    found.update((id(parameter), parameter) for parameter in _parameters(field.f))
+    return list(found.values()), first.detach()
+
+
+def _edges(first: Node | None, second: Node | None, watch: Watch) -> Iterator[Tensor]:
+    """The tensors behind the edges from the second call's own nodes into nodes that both calls reach."""
+    old = set(_nodes(first))
+    pending, visited = [second], {second}
+    while pending:
+        for node, number in pending.pop().next_functions:  # type: ignore[union-attr]
+            if node is None:
+                continue
+            if node in old:
+                yield _tensor_of(node, number, watch)
+            elif node not in visited:
+                visited.add(node)
+                pending.append(node)
+
+
+def _nodes(root: Node | None) -> list[Node]:
+    found: dict[Node, None] = {root: None} if root is not None else {}
+    pending = list(found)
+    while pending:
+        for node, _ in pending.pop().next_functions:
+            if node is not None and node not in found:
+                found[node] = None
+                pending.append(node)
+    return list(found)
+
+
+def _tensor_of(node: Node, number: int, watch: Watch) -> Tensor:
+    leaf = getattr(node, "variable", None)
+    if leaf is not None:
+        return leaf
+    if (node, number) in watch.seen:
+        return watch.seen[node, number]
+    raise RuntimeError(
+        f"f closes over a tensor computed by {node.name()} that could not be identified, so its gradient would be "
+        "lost: pass it in args, or use gradient='direct'"
+    )
+
+
+def _parameters(f: Callable[..., Any]) -> list[Tensor]:
+    """Parameters of the modules that f is, belongs to, or closes over directly."""
+    while isinstance(f, functools.partial):
+        f = f.func
+    cells = [cell.cell_contents for cell in getattr(f, "__closure__", None) or () if _filled(cell)]
+    modules = [thing for thing in (f, getattr(f, "__self__", None), *cells) if isinstance(thing, nn.Module)]
+    return [p for module in modules for p in module.parameters() if p.requires_grad]
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False
+
+
+def verify(roots: list[Tensor], known: set[Node]) -> None:
+    """Check that a re-run step reaches no tensor with a gradient outside ``known`` (the nodes of its inputs).
+
+    Raises:
+        RuntimeError: f used, on a branch that (t0, y0) did not take, a tensor that was not found before.
+    """
+    pending = [root.grad_fn for root in roots if root.grad_fn is not None]
+    visited = set(pending)
+    while pending:
+        for node, _ in pending.pop().next_functions:
+            if node is None or node in visited or node in known:
+                continue
+            visited.add(node)
+            leaf = getattr(node, "variable", None)
+            if leaf is not None:
+                raise RuntimeError(
+                    f"f uses a tensor of shape {tuple(leaf.shape)} at a later time but not at t0, so its gradient "
+                    "would be lost: pass it in args and use it there, register it as a parameter of f, or use "
+                    "gradient='direct'"
+                )
+            pending.append(node)
+
+
+def node_of(tensor: Tensor) -> Node | None:
+    """The autograd node that a tensor's gradient arrives at."""
+    if not tensor.requires_grad:
+        return None
+    return torch.autograd.graph.get_gradient_edge(tensor).node

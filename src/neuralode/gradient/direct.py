@@ -1,0 +1,51 @@
+"""direct: autograd through the steps themselves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..engine import Run, integrate
+from ..problem import Problem
+
+
+@dataclass(frozen=True)
+class Direct:
+    """Plain autograd through the solver's operations.
+
+    Exact for the steps taken (their sizes are held constant), right for derivatives of any order and under
+    torch.func transforms. Memory O(N s L): N steps, s stages, L the tape of one evaluation of f.
+    """
+
+    def solve(self, problem: Problem) -> Run:
+        """Integrate with a tape of every operation."""
+        if problem.batch != "independent" or not torch.is_grad_enabled():
+            return integrate(problem)
+        # A rejected trial of one sample may hold a NaN, which a mask keeps out of values but not out of
+        # derivatives: find the accepted steps first, then take only those under autograd.
+        with torch.no_grad():
+            run = integrate(problem, tape=True)
+        return run.with_tensors(replay(problem, run.tape, problem.y0, run.tensors))
+
+
+def replay(problem: Problem, tape: Any, y0: Tensor, like: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The accepted steps once more from y0, differentiably; returns tensors in the order of ``Run.tensors``."""
+    method, field = problem.method, problem.field
+    y, carry = y0, method.init(field, problem.t0, y0)
+    values: list[Tensor] = []
+    states: list[Tensor] = []
+    stages: list[tuple[Tensor, ...]] = []
+    for row in tape.rows:
+        step = method.step(field, row.t, row.h, y, carry)
+        read = row.read(method.dense, y, step.y1, step.stages)
+        values += [] if read is None else [read]
+        if problem.dense_output:
+            states.append(y)
+            stages.append(step.stages)
+        y = row.merge(step.y1, y)
+        carry = tuple(row.merge(new, old) for new, old in zip(step.carry, carry, strict=True))
+    end = torch.where(torch.isnan(like[1]), like[1], y)
+    knots = [torch.stack(states), *(torch.stack(k) for k in zip(*stages, strict=True))] if states else []
+    return (tape.assemble(y0, values, like[0]), end, *knots)

@@ -1,0 +1,98 @@
+"""Pytrees of tensors as one tensor: raveled once at the edge of a solve."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def leaves(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """(path, leaf) of tuples, named tuples, lists, dicts and dataclasses, depth first."""
+    for key, child in _children(tree):
+        yield from leaves(child, f"{path}{key}")
+    if not _is_node(tree):
+        yield path, tree
+
+
+def rebuild(tree: Any, values: Iterator[Any]) -> Any:
+    """The structure of ``tree`` with its leaves replaced, in order, by ``values``."""
+    if not _is_node(tree):
+        return next(values)
+    children = [rebuild(child, values) for _, child in _children(tree)]
+    if isinstance(tree, dict):
+        return type(tree)(zip(tree, children, strict=True))
+    if dataclasses.is_dataclass(tree):
+        names = [field.name for field in dataclasses.fields(tree)]
+        return dataclasses.replace(tree, **dict(zip(names, children, strict=True)))  # type: ignore[type-var]
+    return type(tree)(*children) if hasattr(tree, "_fields") else type(tree)(children)
+
+
+def _is_node(tree: Any) -> bool:
+    return isinstance(tree, (tuple, list, dict)) or (
+        dataclasses.is_dataclass(tree) and not isinstance(tree, type)
+    )
+
+
+def _children(tree: Any) -> list[tuple[str, Any]]:
+    if isinstance(tree, dict):
+        return [(f"[{key!r}]", child) for key, child in tree.items()]
+    if isinstance(tree, (tuple, list)):
+        return [(f"[{i}]", child) for i, child in enumerate(tree)]
+    if _is_node(tree):
+        return [(f".{field.name}", getattr(tree, field.name)) for field in dataclasses.fields(tree)]
+    return []
+
+
+class Layout:
+    """How the leaves of one pytree lie in a tensor (D,), or (B, D) when dimension 0 is the batch.
+
+    Raises:
+        ValueError: the leaves differ in batch size, dtype or device.
+    """
+
+    def __init__(self, tree: Any, batched: bool) -> None:
+        found = list(leaves(tree, ""))
+        tensors = [leaf for _, leaf in found]
+        first = tensors[0]
+        for path, leaf in found:
+            if (leaf.dtype, leaf.device) != (first.dtype, first.device):
+                raise ValueError(
+                    f"y0{path} is {leaf.dtype} on {leaf.device} but y0{found[0][0]} is {first.dtype} on "
+                    f"{first.device}: give all leaves one dtype and one device"
+                )
+            if batched and (leaf.dim() == 0 or leaf.shape[0] != first.shape[0]):
+                raise ValueError(
+                    f"y0{path} has shape {tuple(leaf.shape)}: with batch= dimension 0 of every leaf is the batch, "
+                    f"here {first.shape[0] if first.dim() else 'missing'}"
+                )
+        self.tree = rebuild(tree, iter([None] * len(found)))
+        self.paths = [path for path, _ in found]
+        self.lead = 1 if batched else 0
+        self.shapes = [leaf.shape[self.lead :] for leaf in tensors]
+        self.sizes = [shape.numel() for shape in self.shapes]
+
+    def ravel(self, tree: Any) -> Tensor:
+        """One tensor from a pytree of this structure."""
+        found = list(leaves(tree, ""))
+        if [path for path, _ in found] != self.paths:
+            raise ValueError(
+                f"f must return y's structure with leaves {self.paths}, got {[path for path, _ in found]}"
+            )
+        for (path, leaf), shape in zip(found, self.shapes, strict=True):
+            if not isinstance(leaf, Tensor):
+                raise TypeError(f"f must return tensors, leaf {path or 'itself'} is {type(leaf).__name__}")
+            if leaf.shape[self.lead :] != shape:
+                raise ValueError(
+                    f"f returned shape {tuple(leaf.shape)} for leaf {path}, expected {tuple(shape)} "
+                    + ("behind the batch" if self.lead else "")
+                )
+        parts = [leaf.reshape(*leaf.shape[: self.lead], -1) for _, leaf in found]
+        return torch.cat(parts, dim=-1)
+
+    def unravel(self, flat: Tensor) -> Any:
+        """The pytree of a raveled tensor (..., D); further leading dimensions (time) stay in front."""
+        parts = flat.split(self.sizes, dim=-1)
+        shaped = [part.reshape(*flat.shape[:-1], *shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        return rebuild(self.tree, iter(shaped))

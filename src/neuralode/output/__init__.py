@@ -1,0 +1,7 @@
+"""What is kept of the steps: outputs, tapes for gradients, knots for dense output."""
+
+from .batch_tape import Attempt, BatchRecorder
+from .dense import DenseOutput
+from .tape import Knots, Recorder, Tape
+
+__all__ = ["Attempt", "BatchRecorder", "DenseOutput", "Knots", "Recorder", "Tape"]

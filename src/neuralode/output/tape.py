@@ -1,0 +1,131 @@
+"""What a solve keeps of its steps when the state steps as one: outputs, and the tape that gradients replay."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Dense = Callable[[Any, Any, Tensor, Sequence[Tensor]], Tensor]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One accepted step: where it started, and which outputs lie in it (theta in (0, 1])."""
+
+    t: float
+    h: float
+    y: Tensor
+    carry: tuple[Tensor, ...]
+    thetas: tuple[float, ...]
+    slots: slice
+
+    def read(self, dense: Dense, y: Tensor, y1: Tensor, stages: Sequence[Tensor]) -> Tensor | None:
+        """The outputs of this step, (m, ...), from a state y and the step made of it; None without any."""
+        values = [y1 if theta == 1.0 else dense(theta, self.h, y, stages) for theta in self.thetas]
+        return torch.stack(values) if values else None
+
+    def masked(self, cotangent: Tensor) -> Tensor:
+        """The part of a cotangent that enters this step: all of it."""
+        return cotangent
+
+    def merge(self, new: Tensor, old: Tensor) -> Tensor:
+        """The cotangent before this step."""
+        return new
+
+
+@dataclass(frozen=True)
+class Tape:
+    """The accepted steps, in order. The first ``initial`` outputs are y0 itself."""
+
+    rows: list[Row]
+    initial: int
+
+    def from_initial(self, grad_ys: Tensor) -> Tensor:
+        """The cotangent of y0 through the outputs that are y0."""
+        return grad_ys[: self.initial].sum(0)
+
+    def assemble(self, y0: Tensor, values: list[Tensor], like: Tensor) -> Tensor:
+        """All outputs in order, shaped ``like`` them; rows that were not reached hold NaN."""
+        start = [y0.expand(self.initial, *y0.shape)] if self.initial else []
+        found = torch.cat([*start, *values]) if start or values else like[:0]
+        return torch.cat([found, torch.full_like(like[len(found) :], torch.nan)])
+
+
+@dataclass(frozen=True)
+class Knots:
+    """Accepted steps as one piecewise polynomial: t, h (N,) or (N, B) float64; y, each stage (N, *y.shape)."""
+
+    t: Tensor
+    h: Tensor
+    y: Tensor
+    stages: tuple[Tensor, ...]
+
+
+@dataclass
+class Recorder:
+    """Evaluates the outputs of accepted steps as they are made, and keeps the tape and the knots if wanted.
+
+    Attributes:
+        times: output times in the direction of integration, or ``"steps"`` for every step.
+        sign: direction of time.
+        dense: the method's dense output.
+    """
+
+    times: Any
+    sign: float
+    dense: Dense
+    with_tape: bool
+    with_knots: bool
+    ts: list[float] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    steps: list[tuple[float, float, Tensor, tuple[Tensor, ...]]] = field(default_factory=list)
+    initial: int = 0
+
+    def begin(self, t0: float, y0: Tensor) -> None:
+        """Outputs at t0."""
+        wanted = [t0] if self.times == "steps" else [t for t in self.times if t == t0]
+        self.ts, self.initial = wanted, len(wanted)
+        self.values = [y0] * self.initial
+
+    def keep(self, t: float, h: float, t1: float, y: Tensor, carry: Any, step: Any) -> None:
+        """An accepted step from (t, y) to (t1, step.y1)."""
+        start = len(self.ts)
+        if self.times == "steps":
+            self.ts.append(t1)
+        else:
+            for time in self.times[start:]:
+                if self.sign * (time - t1) > 0:
+                    break
+                self.ts.append(time)
+        thetas = tuple(1.0 if time == t1 else (time - t) / h for time in self.ts[start:])
+        row = Row(t, h, y, carry, thetas, slice(start, len(self.ts)))
+        if thetas:
+            self.values.extend(y1 for y1 in self._read(row, y, step))
+        if self.with_tape:
+            self.rows.append(row)
+        if self.with_knots:
+            self.steps.append((t, h, y, step.stages))
+
+    def _read(self, row: Row, y: Tensor, step: Any) -> list[Tensor]:
+        return [
+            step.y1 if theta == 1.0 else self.dense(theta, row.h, y, step.stages) for theta in row.thetas
+        ]
+
+    def outputs(self, y0: Tensor) -> Tensor:
+        """(T, *y0.shape); rows that were not reached hold NaN."""
+        count = len(self.ts) if self.times == "steps" else len(self.times)
+        missing = [torch.full_like(y0, torch.nan)] * (count - len(self.values))
+        values = self.values + missing
+        return torch.stack(values) if values else y0.new_empty((0, *y0.shape))
+
+    def knots(self, y0: Tensor) -> Knots | None:
+        """The kept steps, stacked."""
+        if not self.with_knots or not self.steps:
+            return None
+        ts, hs, ys, stages = zip(*self.steps, strict=True)
+        t, h = (torch.tensor(x, dtype=torch.float64, device=y0.device) for x in (ts, hs))
+        columns = tuple(torch.stack(column) for column in zip(*stages, strict=True))
+        return Knots(t, h, torch.stack(ys), columns)

@@ -1,0 +1,42 @@
+"""Name -> method."""
+
+from .errors import unknown
+from .methods import Method, runge_kutta
+from .tableaus import EXPLICIT
+
+_METHODS: dict[str, Method] = {tableau.name: runge_kutta(tableau) for tableau in EXPLICIT}
+
+
+def methods() -> tuple[Method, ...]:
+    """Every method that ``solve`` knows, as records with ``name, order, stages, kind, adaptive, dense_order``.
+
+    Example:
+        >>> [m.name for m in methods() if m.adaptive and m.order == 5]
+        ['dopri5', 'tsit5']
+    """
+    return tuple(_METHODS.values())
+
+
+def register_method(method: Method) -> None:
+    """Add a method, so that ``solve(..., method=method.name)`` finds it.
+
+    Raises:
+        TypeError: ``method`` is not a ``neuralode.methods.Method``.
+        ValueError: a method of that name is there already.
+    """
+    if not isinstance(method, Method):
+        raise TypeError(f"method must be a Method record, got {type(method).__name__}")
+    if method.name in _METHODS:
+        raise ValueError(f"a method named {method.name!r} is registered already")
+    _METHODS[method.name] = method
+
+
+def find_method(name: str) -> Method:
+    """The method of that name.
+
+    Raises:
+        ValueError: there is none; the message names the nearest.
+    """
+    if name not in _METHODS:
+        raise unknown("method", name, _METHODS)
+    return _METHODS[name]

@@ -1,0 +1,95 @@
+"""What a solve returns, and the codes it ends with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from torch import Tensor
+
+
+class Status(IntEnum):
+    """How a solve ended; 0 and above reached what was asked for."""
+
+    SUCCESS = 0
+    EVENT = 1
+    MAX_STEPS = -1
+    STEP_TOO_SMALL = -2
+    NONFINITE = -3
+    FIRST_NONFINITE = -4
+
+
+SENTENCES: dict[Status, str] = {
+    Status.SUCCESS: "the end of t_span was reached",
+    Status.EVENT: "a terminal event ended the integration",
+    Status.MAX_STEPS: "max_steps was reached before the end of t_span",
+    Status.STEP_TOO_SMALL: "the step size fell below what t resolves (or below min_step)",
+    Status.NONFINITE: "the state became infinite or NaN",
+    Status.FIRST_NONFINITE: "f(t0, y0) is infinite or NaN",
+}
+HINTS: dict[Status, str] = {
+    Status.MAX_STEPS: "Loosen rtol and atol, raise max_steps, or, where f is stiff, scale time or use a stiff method.",
+    Status.STEP_TOO_SMALL: (
+        "The solution may end here (blow-up, or a kink in f): shorten t_span, loosen rtol and atol, "
+        "or look at f near this time."
+    ),
+    Status.NONFINITE: "Use smaller steps or an adaptive method, or look at f near this time.",
+    Status.FIRST_NONFINITE: "Look at f's parameters: a NaN weight after an optimizer step is the usual cause.",
+}
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The result of ``solve``.
+
+    Attributes:
+        t: output times, float64: (T,), or (B, T) where they differ by sample.
+        y: states, time first: (T, *y0.shape), or the user's pytree of such. Rows that were not reached hold NaN.
+        y1: state at the end of t_span, shaped like y0; NaN where it was not reached.
+        nfev: evaluations of f; (B,) with batch="independent". With a gradient wanted, one of them looks for the
+            tensors that f closes over.
+        accepted, rejected: steps; (B,) with batch="independent".
+        njev: Jacobian evaluations (0: no explicit method needs one).
+        status: a ``Status`` code; (B,) with batch="independent".
+        success: whether the end (or a terminal event) was reached by every sample.
+        message: one sentence.
+        t_events, y_events, event_mask: what ``events`` found, see ``solve``; None without events.
+    """
+
+    t: Tensor
+    y: Any
+    y1: Any
+    nfev: int | Tensor
+    accepted: int | Tensor
+    rejected: int | Tensor
+    njev: int
+    status: int | Tensor
+    success: bool
+    message: str
+    t_events: list[Tensor] | None = None
+    y_events: list[Any] | None = None
+    event_mask: Tensor | None = None
+    interpolant: Callable[[Any], Any] | None = None
+    backward_count: Callable[[], int] = lambda: 0
+
+    @property
+    def nfev_backward(self) -> int:
+        """Evaluations of f that the backward pass has made so far."""
+        return self.backward_count()
+
+    def __call__(self, t: Any) -> Any:
+        """The solution at any times inside t_span, a piecewise polynomial of the method's ``dense_order``.
+
+        Args:
+            t: a number, or a tensor of any shape S; with batch="independent" (*S, B), or S to use the same
+                times for every sample.
+
+        Returns:
+            (*S, *y0.shape), differentiable with respect to t and to everything that y depends on.
+
+        Raises:
+            ValueError: ``solve`` ran without dense_output=True, or t lies outside t_span.
+        """
+        if self.interpolant is None:
+            raise ValueError("sol(t) needs dense_output=True in solve")
+        return self.interpolant(t)

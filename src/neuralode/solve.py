@@ -1,0 +1,187 @@
+"""``solve`` and ``Solver``: the way in."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import gradient as gradients
+from .control import CONTROLLERS, NORMS, Controller, Norm
+from .errors import unknown
+from .layout import Layout
+from .methods import Method
+from .problem import Problem, prepare
+from .registry import find_method
+from .results import build
+from .solution import Solution
+
+BATCHES = (None, "lockstep", "independent")
+BACKENDS = ("eager", "auto")
+
+
+@dataclass(frozen=True)
+class Solver:
+    """The options of a solve, checked once and held for many calls. Arguments as in ``solve``.
+
+    Example:
+        >>> import torch
+        >>> solver = Solver(rtol=1e-8, atol=1e-10)
+        >>> y0 = torch.ones(2, dtype=torch.float64)
+        >>> round(solver.solve(lambda t, y: -y, (0.0, 1.0), y0).y1[0].item(), 6)
+        0.367879
+    """
+
+    method: str = "dopri5"
+    rtol: float | Tensor = 1e-4
+    atol: float | Tensor = 1e-6
+    batch: str | None = None
+    gradient: Any = "discrete"
+    backend: str = "eager"
+    dense_output: bool = False
+    step: float | Tensor | None = None
+    first_step: float | None = None
+    min_step: float = 0.0
+    max_step: float = math.inf
+    max_steps: int = 100_000
+    controller: str | Controller = "pi"
+    norm: str | Norm = "rms"
+    throw: bool = True
+
+    def __post_init__(self) -> None:
+        if self.batch not in BATCHES:
+            raise unknown("batch", self.batch, (str(name) for name in BATCHES))
+        if self.backend not in BACKENDS:
+            raise unknown("backend", self.backend, BACKENDS)
+        self._check_steps()
+        if not self.scheme.adaptive and self.step is None:
+            raise ValueError(
+                f"method {self.method!r} has no error estimate: give step= (a number or a tensor of times), or use an "
+                "adaptive method such as 'dopri5'"
+            )
+        found = (gradients.find_gradient(self.gradient), self.control, self.measure)
+        assert all(part is not None for part in found)
+
+    def _check_steps(self) -> None:
+        for name in ("first_step", "max_step"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+        if not (self.min_step >= 0 and self.min_step <= self.max_step):
+            raise ValueError(f"min_step must lie in [0, max_step = {self.max_step}], got {self.min_step}")
+        if not (isinstance(self.max_steps, int) and self.max_steps >= 1):
+            raise ValueError(f"max_steps must be a whole number >= 1, got {self.max_steps}")
+        limits = (self.first_step, self.min_step, self.max_step)
+        if self.step is not None and limits != (None, 0.0, math.inf):
+            raise ValueError("step= fixes the steps: first_step, min_step and max_step only go with step=None")
+
+    @property
+    def scheme(self) -> Method:
+        """The record of ``method``."""
+        return find_method(self.method)
+
+    @property
+    def control(self) -> Controller:
+        """The controller."""
+        if isinstance(self.controller, Controller):
+            return self.controller
+        if self.controller not in CONTROLLERS:
+            raise unknown("controller", self.controller, CONTROLLERS)
+        return CONTROLLERS[self.controller]
+
+    @property
+    def measure(self) -> Norm:
+        """The norm of a scaled error."""
+        if callable(self.norm):
+            return self.norm
+        if self.norm not in NORMS:
+            raise unknown("norm", self.norm, NORMS)
+        return NORMS[self.norm]
+
+    def using(self, **changes: Any) -> "Solver":
+        """The same options but for ``changes``."""
+        return replace(self, **changes)
+
+    def solve(
+        self, f: Callable[..., Any], t_span: Any, y0: Any, *, t_eval: Any = None, args: Any = ()
+    ) -> Solution:
+        """Integrate dy/dt = f(t, y, *args) with these options; see ``neuralode.solve``."""
+        problem, layout = prepare(f, t_span, y0, t_eval, args, self)
+        if problem.y0.numel() == 0:
+            problem = replace(problem, t1=problem.t0)
+        run = gradients.run(problem, gradients.find_gradient(self.gradient), t_eval is None)
+        return build(problem, run, layout, t_eval, self.throw)
+
+
+def solve(
+    f: Callable[..., Any],
+    t_span: Any,
+    y0: Any,
+    *,
+    t_eval: Any = None,
+    args: Any = (),
+    method: str = "dopri5",
+    rtol: float | Tensor = 1e-4,
+    atol: float | Tensor = 1e-6,
+    batch: str | None = None,
+    gradient: Any = "discrete",
+    backend: str = "eager",
+    dense_output: bool = False,
+    step: float | Tensor | None = None,
+    first_step: float | None = None,
+    min_step: float = 0.0,
+    max_step: float = math.inf,
+    max_steps: int = 100_000,
+    controller: str | Controller = "pi",
+    norm: str | Norm = "rms",
+    throw: bool = True,
+) -> Solution:
+    """Solve dy/dt = f(t, y, *args) from y(t0) = y0, differentiably.
+
+    Args:
+        f: the vector field; returns dy/dt with y's structure, shape and dtype. Differentiable operations only.
+        t_span: (t0, t1), either direction; numbers or tensors; (B,) tensors with batch="independent".
+        y0: a tensor of any shape, or a pytree (tuple, list, dict, dataclass) of tensors of one dtype; float32,
+            float64, complex64 or complex128.
+        t_eval: output times inside t_span in its direction, (T,), or (B, T) with batch="independent"; None: the
+            two ends; ``"steps"``: every step of the solver.
+        args: further arguments of f, a tuple (anything else counts as one argument).
+        method: a name from ``neuralode.methods()``.
+        rtol, atol: an error estimate e is accepted when the norm of e / (atol + rtol max(|y|, |y1|)) is at most 1;
+            numbers, or tensors that broadcast to y0. rtol is raised to 4 eps of y0's dtype, with a warning.
+        batch: None: y0 is one system, t is 0-d. ``"lockstep"``: dimension 0 is the batch, one step size for all,
+            every sample within tolerance. ``"independent"``: every sample has its own steps, and f gets t as
+            (B, 1, ..., 1).
+        gradient: ``"discrete"`` (exact for the steps taken), ``"direct"`` (autograd through the loop),
+            ``"backsolve"`` (the paper's adjoint), or an object with options such as ``Backsolve(rtol=1e-6)``.
+        backend: ``"eager"``; ``"auto"`` takes the fastest that can run f, which today is eager.
+        dense_output: keep every step, so that ``sol(t)`` gives the solution at any time.
+        step: None: adaptive; a number: constant steps, the last shortened to land on t1; a 1-D tensor: the times
+            of the steps. Methods without an error estimate need it.
+        first_step, min_step, max_step: magnitudes, in units of t; None: chosen from y0 and f.
+        max_steps: limit on accepted plus rejected steps (of every sample).
+        controller: ``"pi"``, ``"i"`` or a ``Controller``.
+        norm: ``"rms"``, ``"max"`` or a function of scaled errors (..., n) -> (...), one system per row.
+        throw: raise ``SolverError`` when the end is not reached; False: say so in the solution's status.
+
+    Returns:
+        A ``Solution``. Gradients flow to y0, args, t_span, t_eval, the parameters of f and every tensor it closes
+        over.
+
+    Raises:
+        ValueError, TypeError: a bad argument, named.
+        SolverError: the integration failed; holds the sample, time, reason and what to try.
+
+    Example:
+        >>> import torch
+        >>> sol = solve(lambda t, y: -y, (0.0, 1.0), torch.ones(3, dtype=torch.float64))
+        >>> sol.y.shape
+        torch.Size([2, 3])
+    """
+    options = Solver(
+        method, rtol, atol, batch, gradient, backend, dense_output, step, first_step, min_step, max_step, max_steps,
+        controller, norm, throw,
+    )  # fmt: skip
+    return options.solve(f, t_span, y0, t_eval=t_eval, args=args)

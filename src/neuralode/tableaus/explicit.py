@@ -1,0 +1,183 @@
+"""Explicit methods up to order five. Hairer I = Hairer, Norsett, Wanner, Solving ODEs I, 2nd ed. (1993)."""
+
+from .tableau import Tableau, row
+
+EULER = Tableau(
+    name="euler",
+    order=1,
+    a=(row(),),
+    b=row(1),
+    c=row(0),
+    dense=(row(1),),
+    dense_order=1,
+    source="Euler 1768; Hairer I, section I.7",
+)
+
+# For two stages, y(theta) = y + theta h k1 + theta^2 (y1 - y - h k1) is the one quadratic of order two.
+MIDPOINT = Tableau(
+    name="midpoint",
+    order=2,
+    a=(row(), row("1/2")),
+    b=row(0, 1),
+    c=row(0, "1/2"),
+    dense=(row(1, -1), row(0, 1)),
+    dense_order=2,
+    source="Runge 1895; Hairer I, eq. II.1.4",
+)
+HEUN = Tableau(
+    name="heun",
+    order=2,
+    a=(row(), row(1)),
+    b=row("1/2", "1/2"),
+    c=row(0, 1),
+    dense=(row(1, "-1/2"), row(0, "1/2")),
+    dense_order=2,
+    source="Heun 1900; Hairer I, section II.1",
+)
+RALSTON = Tableau(
+    name="ralston",
+    order=2,
+    a=(row(), row("2/3")),
+    b=row("1/4", "3/4"),
+    c=row(0, "2/3"),
+    dense=(row(1, "-3/4"), row(0, "3/4")),
+    dense_order=2,
+    source="Ralston, Math. Comp. 16 (1962) 431-437",
+)
+
+# The third-order continuous extension that needs no further stage: Hairer I, section II.6, exercise 1.
+RK4 = Tableau(
+    name="rk4",
+    order=4,
+    a=(row(), row("1/2"), row(0, "1/2"), row(0, 0, 1)),
+    b=row("1/6", "1/3", "1/3", "1/6"),
+    c=row(0, "1/2", "1/2", 1),
+    dense=(row(1, "-3/2", "2/3"), row(0, 1, "-2/3"), row(0, 1, "-2/3"), row(0, "-1/2", "2/3")),
+    dense_order=3,
+    source="Kutta 1901; Hairer I, table II.1.2",
+)
+
+# Dense output: the cubic Hermite polynomial through both ends and their slopes.
+BOSH3 = Tableau(
+    name="bosh3",
+    order=3,
+    a=(row(), row("1/2"), row(0, "3/4"), row("2/9", "1/3", "4/9")),
+    b=row("2/9", "1/3", "4/9", 0),
+    c=row(0, "1/2", "3/4", 1),
+    error=row("-5/72", "1/12", "1/9", "-1/8"),
+    error_order=2,
+    dense=(row(1, "-4/3", "5/9"), row(0, 1, "-2/3"), row(0, "4/3", "-8/9"), row(0, -1, 1)),
+    dense_order=3,
+    source="Bogacki & Shampine, Appl. Math. Lett. 2 (1989) 321-325",
+)
+
+DOPRI5 = Tableau(
+    name="dopri5",
+    order=5,
+    a=(
+        row(),
+        row("1/5"),
+        row("3/40", "9/40"),
+        row("44/45", "-56/15", "32/9"),
+        row("19372/6561", "-25360/2187", "64448/6561", "-212/729"),
+        row("9017/3168", "-355/33", "46732/5247", "49/176", "-5103/18656"),
+        row("35/384", 0, "500/1113", "125/192", "-2187/6784", "11/84"),
+    ),
+    b=row("35/384", 0, "500/1113", "125/192", "-2187/6784", "11/84", 0),
+    c=row(0, "1/5", "3/10", "4/5", "8/9", 1, 1),
+    error=row("71/57600", 0, "-71/16695", "71/1920", "-17253/339200", "22/525", "-1/40"),
+    error_order=4,
+    dense=(
+        row(1, "-8048581381/2820520608", "8663915743/2820520608", "-12715105075/11282082432"),
+        row(0, 0, 0, 0),
+        row(0, "131558114200/32700410799", "-68118460800/10900136933", "87487479700/32700410799"),
+        row(0, "-1754552775/470086768", "14199869525/1410260304", "-10690763975/1880347072"),
+        row(0, "127303824393/49829197408", "-318862633887/49829197408", "701980252875/199316789632"),
+        row(0, "-282668133/205662961", "2019193451/616988883", "-1453857185/822651844"),
+        row(0, "40617522/29380423", "-110615467/29380423", "69997945/29380423"),
+    ),
+    dense_order=4,
+    source="Dormand & Prince, J. Comp. Appl. Math. 6 (1980) 19-26; dense: Shampine, Math. Comp. 46 (1986) 135-150",
+)
+
+
+def _expand(*factored: tuple[str, ...]) -> tuple:
+    """Rows of the interpolant from the factored form (scale, p, q): scale theta^2 (theta^2 + p theta + q)."""
+    return tuple(
+        row(0, *(row(scale)[0] * number for number in row(q, p, 1))) for scale, p, q in factored
+    )
+
+
+def _quartic(scale: str, first: str, p: str, q: str) -> tuple:
+    """scale theta (theta - first) (theta^2 - p theta + q), coefficients of theta to theta^4."""
+    s, r, m, n = row(scale, first, p, q)
+    return (-s * r * n, s * (n + r * m), -s * (r + m), s)
+
+
+def _double(scale: str, first: str, second: str) -> tuple:
+    """scale theta^2 (theta - first)(theta - second)."""
+    s, r, m = row(scale, first, second)
+    return (row(0)[0], s * r * m, -s * (r + m), s)
+
+
+TSIT5 = Tableau(
+    name="tsit5",
+    order=5,
+    a=(
+        row(),
+        row("0.161"),
+        row("-0.008480655492356989", "0.335480655492357"),
+        row("2.8971530571054935", "-6.359448489975075", "4.3622954328695815"),
+        row("5.325864828439257", "-11.748883564062828", "7.4955393428898365", "-0.09249506636175525"),
+        row(
+            "5.86145544294642",
+            "-12.92096931784711",
+            "8.159367898576159",
+            "-0.071584973281401",
+            "-0.028269050394068383",
+        ),
+        row(
+            "0.09646076681806523",
+            "0.01",
+            "0.4798896504144996",
+            "1.379008574103742",
+            "-3.290069515436081",
+            "2.324710524099774",
+        ),
+    ),
+    b=row(
+        "0.09646076681806523",
+        "0.01",
+        "0.4798896504144996",
+        "1.379008574103742",
+        "-3.290069515436081",
+        "2.324710524099774",
+        0,
+    ),
+    c=row(0, "0.161", "0.327", "0.9", "0.9800255409045097", 1, 1),
+    error=row(
+        "-0.00178001105222577714",
+        "-0.0008164344596567469",
+        "0.007880878010261995",
+        "-0.1447110071732629",
+        "0.5823571654525552",
+        "-0.45808210592918697",
+        "1/66",
+    ),
+    error_order=4,
+    dense=(
+        _quartic("-1.0530884977290216", "1.3299890189751412", "1.4364028541716351", "0.7139816917074209"),
+        *_expand(
+            ("0.1017", "-2.1966568338249754", "1.2949852507374631"),
+            ("2.490627285651252793", "-2.38535645472061657", "1.57803468208092486"),
+        ),
+        _double("-16.54810288924490272", "1.21712927295533244", "0.61620406037800089"),
+        _double("47.37952196281928122", "1.203071208372362603", "0.658047292653547382"),
+        _double("-34.87065786149660974", "1.2", "2/3"),
+        _double("2.5", "1", "0.6"),
+    ),
+    dense_order=4,
+    source="Tsitouras, Comput. Math. Appl. 62 (2011) 770-775",
+)
+
+EXPLICIT = (EULER, MIDPOINT, HEUN, RALSTON, RK4, BOSH3, DOPRI5, TSIT5)
