@@ -94,5 +94,7 @@ class Layout:
     def unravel(self, flat: Tensor) -> Any:
         """The pytree of a raveled tensor (..., D); further leading dimensions (time) stay in front."""
         parts = flat.split(self.sizes, dim=-1)
-        shaped = [part.reshape(*flat.shape[:-1], *shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        shaped = [
+            part.reshape(*flat.shape[:-1], *shape) for part, shape in zip(parts, self.shapes, strict=True)
+        ]
         return rebuild(self.tree, iter(shaped))

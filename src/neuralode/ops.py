@@ -12,15 +12,15 @@ from torch import Tensor
 Size = float | Tensor
 Terms = Sequence[tuple[int, float]]
 
+REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 
-def transforming() -> bool:
-    """Whether a torch.func transform (grad, vmap, jvp, ...) is being traced right now."""
-    return torch._C._are_functorch_transforms_active()
+# Whether a torch.func transform (grad, vmap, jvp, ...) is being traced right now.
+transforming = torch._C._are_functorch_transforms_active
 
 
 def stage_times(t: Size, h: Size, nodes: tuple[float, ...], y: Tensor) -> tuple[Tensor, ...]:
     """t + c h for every node c, each rounded once to y's real dtype; shape () or (B, 1, ..., 1)."""
-    dtype = real_dtype(y)
+    dtype = REAL.get(y.dtype, y.dtype)
     if isinstance(t, float) and isinstance(h, float):
         return torch.tensor([t + c * h for c in nodes], dtype=dtype, device=y.device).unbind()
     assert isinstance(t, Tensor) and isinstance(h, Tensor)
@@ -28,36 +28,23 @@ def stage_times(t: Size, h: Size, nodes: tuple[float, ...], y: Tensor) -> tuple[
     return times.reshape(len(nodes), -1, *(1,) * (y.dim() - 1)).unbind()
 
 
-def combine(y: Tensor, h: Size, weights: Terms, stages: Sequence[Tensor]) -> Tensor:
-    """y + h sum_i w_i k_i, as a chain of additions on a temporary of our own."""
-    if not isinstance(h, float):
-        return torch.addcmul(y, _weighted(1.0, weights, stages), spread(h, y))
+def combine(y: Tensor | None, h: Size, weights: Terms, stages: Sequence[Tensor]) -> Tensor:
+    """y + h sum_i w_i k_i (y None counts as zero), as a chain of additions into a temporary of our own."""
+    shared = isinstance(h, float)
+    scale = h if isinstance(h, float) else 1.0
     index, weight = weights[0]
-    total = torch.add(y, stages[index], alpha=h * weight)
-    return _accumulate(total, h, weights[1:], stages)
-
-
-def increment(h: Size, weights: Terms, stages: Sequence[Tensor]) -> Tensor:
-    """h sum_i w_i k_i."""
-    if not isinstance(h, float):
-        total = _weighted(1.0, weights, stages)
-        return total * spread(h, total)
-    return _weighted(h, weights, stages)
-
-
-def _weighted(h: float, weights: Terms, stages: Sequence[Tensor]) -> Tensor:
-    index, weight = weights[0]
-    return _accumulate(stages[index] * (h * weight), h, weights[1:], stages)
-
-
-def _accumulate(total: Tensor, h: float, weights: Terms, stages: Sequence[Tensor]) -> Tensor:
-    if transforming():  # an in-place sum into an unbatched temporary is an error under vmap
-        for index, weight in weights:
-            total = torch.add(total, stages[index], alpha=h * weight)
+    if y is None or not shared:
+        total = stages[index] * (scale * weight)
+    else:
+        total = torch.add(y, stages[index], alpha=scale * weight)
+    # An in-place sum into an unbatched temporary is an error under vmap.
+    add = torch.add if transforming() else Tensor.add_
+    for index, weight in weights[1:]:
+        total = add(total, stages[index], alpha=scale * weight)
+    if not isinstance(h, Tensor):
         return total
-    for index, weight in weights:
-        total.add_(stages[index], alpha=h * weight)
-    return total
+    size = spread(h, total)
+    return total * size if y is None else torch.addcmul(y, total, size)
 
 
 def spread(values: Tensor, like: Tensor) -> Tensor:
@@ -68,11 +55,6 @@ def spread(values: Tensor, like: Tensor) -> Tensor:
 def merge(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
     """``new`` for the samples in ``mask`` (B,), ``old`` for the others."""
     return torch.where(mask.reshape(-1, *(1,) * (new.dim() - 1)), new, old)
-
-
-def real_dtype(y: Tensor) -> torch.dtype:
-    """The dtype of |y|."""
-    return y.real.dtype if y.is_complex() else y.dtype
 
 
 @lru_cache(maxsize=256)

@@ -10,54 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .control import Controller, Norm
+from .control import CONTROLLERS, NORMS, Controller, Norm
 from .errors import SolverWarning
+from .field import VectorField
 from .layout import Layout, leaves
 from .methods import Method
-from .ops import Size, real_dtype
-from .times import check_span, check_times, step_grid
+from .ops import REAL, Size, transforming
+from .registry import METHODS
+from .times import check_times, span_per_sample, step_grid
 
 Output = str | list[float] | Tensor
 FLOATING = (torch.float32, torch.float64, torch.complex64, torch.complex128)
-
-
-class VectorField:
-    """f with its arguments bound, on the raveled state; counts its calls and checks what comes back."""
-
-    def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], layout: Layout | None) -> None:
-        self.f, self.args, self.layout = f, args, layout
-        self.count = 0
-
-    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
-        self.count += 1
-        version = None if y.is_inference() else y._version
-        state = y if self.layout is None else self.layout.unravel(y)
-        try:
-            dy = self.f(t, state, *self.args)
-        except Exception as error:
-            error.add_note(f"raised by f at evaluation {self.count}, t = {t.detach().flatten().tolist()[:8]}")
-            raise
-        if self.layout is not None:
-            dy = self.layout.ravel(dy)
-        if version is not None and y._version != version:
-            raise RuntimeError("f changed its argument y in place: compute dy/dt in a new tensor")
-        if not isinstance(dy, Tensor):
-            raise TypeError(f"f must return dy/dt as a tensor like y, got {type(dy).__name__}")
-        if dy.shape != y.shape:
-            raise ValueError(
-                f"f returned shape {tuple(dy.shape)}, expected that of y, {tuple(y.shape)}; "
-                "f is called as f(t, y, *args)"
-            )
-        if dy.dtype != y.dtype or dy.device != y.device:
-            return self._same_kind(dy, y)
-        return dy
-
-    def _same_kind(self, dy: Tensor, y: Tensor) -> Tensor:
-        if dy.device != y.device:
-            raise ValueError(f"f returned a tensor on {dy.device}, y is on {y.device}: move f's parameters there")
-        if torch.is_autocast_enabled(y.device.type):
-            return dy.to(y.dtype)
-        raise TypeError(f"f returned {dy.dtype}, y is {y.dtype}: make f's parameters and constants {y.dtype}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +32,11 @@ class Problem:
         grid: the times of given steps, (N + 1, B) when independent; None: adaptive.
         inputs: t0, t1 and t_eval as the user gave them where a gradient is wanted, else None.
         sign: direction of time, 1 or -1, (B,) when independent.
-        slope: f(t0, y0) where it was evaluated before the loop starts.
+        start: the field for a method's first call, at (t0, y0), where its value may be known already.
     """
 
     field: VectorField
+    start: Callable[[Tensor, Tensor], Tensor]
     y0: Tensor
     t0: Size
     t1: Size
@@ -92,13 +56,6 @@ class Problem:
     max_steps: int
     dense_output: bool
     autocast: tuple[str, torch.dtype, bool, bool]
-    slope: Tensor | None = None
-
-    @property
-    def first_field(self) -> Callable[[Tensor, Tensor], Tensor]:
-        """f for a method's start at (t0, y0): the slope there may be known already."""
-        slope = self.slope
-        return self.field if slope is None else lambda t, y: slope
 
     def reenter_autocast(self) -> AbstractContextManager[Any]:
         """The autocast state that the forward pass ran under."""
@@ -116,11 +73,20 @@ def check_state(y0: Any, batch: str | None) -> tuple[Tensor, Layout | None]:
         if not isinstance(leaf, Tensor):
             raise TypeError(f"{name} must be a tensor, got {type(leaf).__name__}: use torch.as_tensor(...)")
         if leaf.dtype not in FLOATING:
-            raise TypeError(f"{name} is {leaf.dtype}, accepted: float32, float64, complex64, complex128; try {name}.float()")
+            raise TypeError(
+                f"{name} is {leaf.dtype}, accepted: float32, float64, complex64, complex128; try {name}.float()"
+            )
+        if transforming() and torch._C._functorch.is_batchedtensor(leaf):
+            raise ValueError(
+                f"{name} is mapped by torch.func.vmap: call solve once on the whole batch, with batch='independent' "
+                "for steps of each sample's own"
+            )
         bad = (~torch.isfinite(leaf.detach())).reshape(-1)
         if leaf.numel() and bad.any():
             first = int(bad.int().argmax())
-            raise ValueError(f"{name} holds {int(bad.sum())} NaN or infinite entries, the first at flat index {first}")
+            raise ValueError(
+                f"{name} holds {int(bad.sum())} NaN or infinite entries, the first at flat index {first}"
+            )
     if not isinstance(y0, Tensor):
         layout = Layout(y0, batch is not None)
         return layout.ravel(y0), layout
@@ -129,10 +95,25 @@ def check_state(y0: Any, batch: str | None) -> tuple[Tensor, Layout | None]:
     return y0, None
 
 
+def check_span(t_span: Any) -> tuple[float, float, float, tuple[Tensor | None, Tensor | None]]:
+    """(t0, t1, direction, the ends that a gradient is wanted of)."""
+    try:
+        t0, t1 = t_span
+        numbers = [float(t.detach() if isinstance(t, Tensor) else t) for t in (t0, t1)]
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            f"t_span must hold two times (t0, t1), got {t_span!r}; one time per sample needs batch='independent'"
+        ) from None
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"t_span must be finite, got ({numbers[0]}, {numbers[1]})")
+    ends = [t if isinstance(t, Tensor) and (t.requires_grad or transforming()) else None for t in (t0, t1)]
+    return numbers[0], numbers[1], -1.0 if numbers[1] < numbers[0] else 1.0, (ends[0], ends[1])
+
+
 def check_tolerance(name: str, value: Any, y0: Tensor) -> float | Tensor:
     """A tolerance as a float, or as a tensor that broadcasts to y0."""
     if isinstance(value, Tensor) and value.numel() > 1:
-        value = value.detach().to(y0.device, real_dtype(y0))
+        value = value.detach().to(y0.device, REAL.get(y0.dtype, y0.dtype))
         try:
             if torch.broadcast_shapes(value.shape, y0.shape) != y0.shape:
                 raise RuntimeError
@@ -149,7 +130,9 @@ def check_tolerance(name: str, value: Any, y0: Tensor) -> float | Tensor:
         floor = 4 * torch.finfo(y0.dtype).eps
         if smallest < floor:
             warnings.warn(
-                f"rtol = {smallest:.3g} is below what {y0.dtype} resolves; using {floor:.3g}", SolverWarning, stacklevel=5
+                f"rtol = {smallest:.3g} is below what {y0.dtype} resolves; using {floor:.3g}",
+                SolverWarning,
+                stacklevel=5,
             )
             return value.clamp(min=floor) if isinstance(value, Tensor) else floor
     return value
@@ -169,12 +152,17 @@ def prepare(
     args = args if isinstance(args, tuple) else (args,)
     state, layout = check_state(y0, options.batch)
     samples = state.shape[0] if options.batch == "independent" else None
-    t0, t1, sign, ends = check_span(t_span, samples, state.device)
-    times, marks = ([t0, t1], None) if t_eval is None and samples is None else check_times(t_eval, t0, t1, sign, samples)
+    t0, t1, sign, ends = (
+        check_span(t_span) if samples is None else span_per_sample(t_span, samples, state.device)
+    )
+    ends_only = t_eval is None and samples is None
+    times, marks = ([t0, t1], None) if ends_only else check_times(t_eval, t0, t1, sign, samples)
     grid = None if options.step is None else step_grid(options.step, t0, t1, sign)
     device = state.device.type
+    field = VectorField(f, args, layout)
     return Problem(
-        field=VectorField(f, args, layout),
+        field=field,
+        start=field,
         y0=state,
         t0=t0,
         t1=t1,
@@ -183,11 +171,11 @@ def prepare(
         grid=grid,
         inputs=(*ends, marks),
         batch=options.batch,
-        method=options.scheme,
-        controller=options.control,
+        method=METHODS[options.method],
+        controller=CONTROLLERS.get(options.controller, options.controller),
         rtol=check_tolerance("rtol", options.rtol, state),
         atol=check_tolerance("atol", options.atol, state),
-        norm=options.measure,
+        norm=NORMS.get(options.norm, options.norm),
         first_step=options.first_step,
         min_step=options.min_step,
         max_step=options.max_step,

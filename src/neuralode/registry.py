@@ -1,10 +1,9 @@
 """Name -> method."""
 
-from .errors import unknown
 from .methods import Method, runge_kutta
 from .tableaus import EXPLICIT
 
-_METHODS: dict[str, Method] = {tableau.name: runge_kutta(tableau) for tableau in EXPLICIT}
+METHODS: dict[str, Method] = {tableau.name: runge_kutta(tableau) for tableau in EXPLICIT}
 
 
 def methods() -> tuple[Method, ...]:
@@ -14,7 +13,7 @@ def methods() -> tuple[Method, ...]:
         >>> [m.name for m in methods() if m.adaptive and m.order == 5]
         ['dopri5', 'tsit5']
     """
-    return tuple(_METHODS.values())
+    return tuple(METHODS.values())
 
 
 def register_method(method: Method) -> None:
@@ -26,17 +25,6 @@ def register_method(method: Method) -> None:
     """
     if not isinstance(method, Method):
         raise TypeError(f"method must be a Method record, got {type(method).__name__}")
-    if method.name in _METHODS:
+    if method.name in METHODS:
         raise ValueError(f"a method named {method.name!r} is registered already")
-    _METHODS[method.name] = method
-
-
-def find_method(name: str) -> Method:
-    """The method of that name.
-
-    Raises:
-        ValueError: there is none; the message names the nearest.
-    """
-    if name not in _METHODS:
-        raise unknown("method", name, _METHODS)
-    return _METHODS[name]
+    METHODS[method.name] = method

@@ -20,18 +20,28 @@ def build(problem: Problem, run: Run, layout: Layout | None, t_eval: Any, throw:
     Raises:
         SolverError: some sample did not reach the end, and ``throw`` is set.
     """
-    status, success, message = _ending(run, throw)
+    per_sample = isinstance(run.status, Tensor)
+    success = not (bool((run.status < 0).any()) if per_sample else run.status < 0)
+    message = SENTENCES[Status.SUCCESS] if success else _failure(run, throw)
     shape = (lambda tensor: tensor) if layout is None else layout.unravel
     forward = problem.field.count
+    if isinstance(t_eval, Tensor):
+        times = t_eval
+    else:
+        times = (
+            _common(run.times)
+            if per_sample
+            else torch.tensor(run.times, dtype=torch.float64, device=run.ys.device)
+        )
     return Solution(
-        t=_times(problem, run, t_eval),
+        t=times,
         y=shape(run.ys),
         y1=shape(run.y1),
         nfev=run.nfev,
         accepted=run.accepted,
         rejected=run.rejected,
         njev=0,
-        status=status,
+        status=run.status if per_sample else int(run.status),
         success=success,
         message=message,
         interpolant=_interpolant(problem, run, shape) if problem.dense_output else None,
@@ -39,31 +49,22 @@ def build(problem: Problem, run: Run, layout: Layout | None, t_eval: Any, throw:
     )
 
 
-def _ending(run: Run, throw: bool) -> tuple[Any, bool, str]:
-    """(status, success, message); raises for the first failed sample if ``throw``."""
-    if not isinstance(run.status, Tensor):
-        status, sample, t, h = Status(run.status), run.sample, run.t, run.h
-    elif not len(run.status) or int(run.status.min()) >= 0:
-        return run.status, True, SENTENCES[Status.SUCCESS]
-    else:
+def _failure(run: Run, throw: bool) -> str:
+    """The sentence about the first failed sample; raised if ``throw``."""
+    status, sample, t, h = run.status, run.sample, run.t, run.h
+    if isinstance(run.status, Tensor):
         sample = int((run.status < 0).int().argmax())
         status, t, h = Status(int(run.status[sample])), float(run.t[sample]), float(run.h[sample])
-    if status >= 0:
-        return int(status), True, SENTENCES[status]
-    reason = SENTENCES[status]
     if throw:
-        raise SolverError(reason, t, sample, abs(h), HINTS[status])
+        raise SolverError(SENTENCES[status], t, sample, abs(h), HINTS[status])
     where = "" if sample is None else f" (first in sample {sample})"
-    return (run.status if isinstance(run.status, Tensor) else int(status)), False, f"{reason}, at t = {t:.8g}{where}"
+    return f"{SENTENCES[status]}, at t = {t:.8g}{where}"
 
 
-def _times(problem: Problem, run: Run, t_eval: Any) -> Tensor:
-    if isinstance(t_eval, Tensor):
-        return t_eval
-    if not isinstance(run.times, Tensor):
-        return torch.tensor(run.times, dtype=torch.float64, device=problem.y0.device)
-    same = run.times.shape[1] > 0 and bool((run.times == run.times[:, :1]).all())
-    return run.times[:, 0] if same else run.times.T
+def _common(times: Tensor) -> Tensor:
+    """(T,) where all samples share their output times, else (B, T)."""
+    same = times.shape[1] > 0 and bool((times == times[:, :1]).all())
+    return times[:, 0] if same else times.T
 
 
 def _interpolant(problem: Problem, run: Run, shape: Callable[[Tensor], Any]) -> Callable[[Any], Any]:
@@ -74,7 +75,8 @@ def _interpolant(problem: Problem, run: Run, shape: Callable[[Tensor], Any]) -> 
 
         return constant
     t0, t, sign = (
-        torch.as_tensor(x, dtype=torch.float64, device=problem.y0.device) for x in (problem.t0, run.t, problem.sign)
+        torch.as_tensor(x, dtype=torch.float64, device=problem.y0.device)
+        for x in (problem.t0, run.t, problem.sign)
     )
     found = DenseOutput(run.knots, problem.method.dense, t0, t, sign, problem.batch == "independent")
     return lambda times: shape(found(times))

@@ -5,21 +5,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from . import gradient as gradients
 from .control import CONTROLLERS, NORMS, Controller, Norm
+from .engine import LOOPS
 from .errors import unknown
-from .layout import Layout
-from .methods import Method
-from .problem import Problem, prepare
-from .registry import find_method
+from .gradient import GRADIENTS, Gradient
+from .problem import prepare
+from .registry import METHODS
 from .results import build
 from .solution import Solution
 
-BATCHES = (None, "lockstep", "independent")
 BACKENDS = ("eager", "auto")
+OBJECTS: dict[str, Any] = {"gradient": Gradient, "controller": Controller, "norm": Callable}
 
 
 @dataclass(frozen=True)
@@ -51,54 +50,36 @@ class Solver:
     throw: bool = True
 
     def __post_init__(self) -> None:
-        if self.batch not in BATCHES:
-            raise unknown("batch", self.batch, (str(name) for name in BATCHES))
-        if self.backend not in BACKENDS:
-            raise unknown("backend", self.backend, BACKENDS)
-        self._check_steps()
-        if not self.scheme.adaptive and self.step is None:
-            raise ValueError(
-                f"method {self.method!r} has no error estimate: give step= (a number or a tensor of times), or use an "
-                "adaptive method such as 'dopri5'"
-            )
-        found = (gradients.find_gradient(self.gradient), self.control, self.measure)
-        assert all(part is not None for part in found)
-
-    def _check_steps(self) -> None:
-        for name in ("first_step", "max_step"):
-            value = getattr(self, name)
+        names = (
+            ("method", self.method, METHODS),
+            ("batch", self.batch, LOOPS),
+            ("gradient", self.gradient, GRADIENTS),
+            ("backend", self.backend, BACKENDS),
+            ("controller", self.controller, CONTROLLERS),
+            ("norm", self.norm, NORMS),
+        )
+        for kind, name, table in names:
+            known_object = kind in OBJECTS and isinstance(name, OBJECTS[kind])
+            if not known_object and name not in table:
+                raise unknown(kind, name, map(str, table))
+        for kind in ("first_step", "max_step"):
+            value = getattr(self, kind)
             if value is not None and not value > 0:
-                raise ValueError(f"{name} must be positive, got {value}")
-        if not (self.min_step >= 0 and self.min_step <= self.max_step):
+                raise ValueError(f"{kind} must be positive, got {value}")
+        if not 0 <= self.min_step <= self.max_step:
             raise ValueError(f"min_step must lie in [0, max_step = {self.max_step}], got {self.min_step}")
         if not (isinstance(self.max_steps, int) and self.max_steps >= 1):
             raise ValueError(f"max_steps must be a whole number >= 1, got {self.max_steps}")
         limits = (self.first_step, self.min_step, self.max_step)
         if self.step is not None and limits != (None, 0.0, math.inf):
-            raise ValueError("step= fixes the steps: first_step, min_step and max_step only go with step=None")
-
-    @property
-    def scheme(self) -> Method:
-        """The record of ``method``."""
-        return find_method(self.method)
-
-    @property
-    def control(self) -> Controller:
-        """The controller."""
-        if isinstance(self.controller, Controller):
-            return self.controller
-        if self.controller not in CONTROLLERS:
-            raise unknown("controller", self.controller, CONTROLLERS)
-        return CONTROLLERS[self.controller]
-
-    @property
-    def measure(self) -> Norm:
-        """The norm of a scaled error."""
-        if callable(self.norm):
-            return self.norm
-        if self.norm not in NORMS:
-            raise unknown("norm", self.norm, NORMS)
-        return NORMS[self.norm]
+            raise ValueError(
+                "step= fixes the steps: first_step, min_step and max_step only go with step=None"
+            )
+        if self.step is None and not METHODS[self.method].adaptive:
+            raise ValueError(
+                f"method {self.method!r} has no error estimate: give step= (a number or a tensor of times), or use an "
+                "adaptive method such as 'dopri5'"
+            )
 
     def using(self, **changes: Any) -> "Solver":
         """The same options but for ``changes``."""
@@ -111,7 +92,7 @@ class Solver:
         problem, layout = prepare(f, t_span, y0, t_eval, args, self)
         if problem.y0.numel() == 0:
             problem = replace(problem, t1=problem.t0)
-        run = gradients.run(problem, gradients.find_gradient(self.gradient), t_eval is None)
+        run = gradients.run(problem, GRADIENTS.get(self.gradient, self.gradient), t_eval is None)
         return build(problem, run, layout, t_eval, self.throw)
 
 

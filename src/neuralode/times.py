@@ -16,41 +16,35 @@ def wants_gradient(t: Any) -> Tensor | None:
     return t if isinstance(t, Tensor) and (t.requires_grad or transforming()) else None
 
 
-def check_span(t_span: Any, samples: int | None, device: torch.device) -> tuple[Size, Size, Size, Ends]:
-    """(t0, t1, direction, differentiable ends)."""
+def span_per_sample(t_span: Any, samples: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Ends]:
+    """(t0, t1, direction), each (B,) float64, and the ends that a gradient is wanted of."""
     try:
         first, last = t_span
     except (TypeError, ValueError):
         raise ValueError(f"t_span must hold two times (t0, t1), got {t_span!r}") from None
-    ends = wants_gradient(first), wants_gradient(last)
-    if samples is not None:
-        t0, t1 = _per_sample("t0", first, samples, device), _per_sample("t1", last, samples, device)
-        return t0, t1, torch.where(t1 < t0, -1.0, 1.0).to(torch.float64), ends
-    t0, t1 = _single("t0", first), _single("t1", last)
-    return t0, t1, -1.0 if t1 < t0 else 1.0, ends
-
-
-def _single(name: str, value: Any) -> float:
-    if isinstance(value, Tensor) and value.numel() != 1:
-        raise ValueError(
-            f"{name} in t_span has shape {tuple(value.shape)}: one time per sample needs batch='independent'"
-        )
-    number = float(value.detach() if isinstance(value, Tensor) else value)
-    if not math.isfinite(number):
-        raise ValueError(f"{name} in t_span must be finite, got {number}")
-    return number
+    t0, t1 = _per_sample("t0", first, samples, device), _per_sample("t1", last, samples, device)
+    return (
+        t0,
+        t1,
+        torch.where(t1 < t0, -1.0, 1.0).to(torch.float64),
+        (wants_gradient(first), wants_gradient(last)),
+    )
 
 
 def _per_sample(name: str, value: Any, samples: int, device: torch.device) -> Tensor:
     times = torch.as_tensor(value, dtype=torch.float64, device=device).detach()
     if times.dim() > 1 or times.numel() not in (1, samples):
-        raise ValueError(f"{name} in t_span must be a number or have shape ({samples},), got {tuple(times.shape)}")
+        raise ValueError(
+            f"{name} in t_span must be a number or have shape ({samples},), got {tuple(times.shape)}"
+        )
     if not torch.isfinite(times).all():
         raise ValueError(f"{name} in t_span must be finite, got {times.tolist()}")
     return times.reshape(-1).expand(samples).contiguous()
 
 
-def check_times(t_eval: Any, t0: Size, t1: Size, sign: Size, samples: int | None) -> tuple[Any, Tensor | None]:
+def check_times(
+    t_eval: Any, t0: Size, t1: Size, sign: Size, samples: int | None
+) -> tuple[Any, Tensor | None]:
     """Output times: a list, or (T, B) per sample; ``"steps"`` stays as it is."""
     if isinstance(t_eval, str):
         if t_eval != "steps":
@@ -116,21 +110,32 @@ def step_grid(step: Any, t0: Size, t1: Size, sign: Size) -> Any:
 
 def _given_grid(step: Tensor, t0: Size, t1: Size, sign: Size) -> Any:
     if step.dim() != 1 or not step.is_floating_point() or not torch.isfinite(step).all():
-        raise ValueError(f"step times must be a finite floating 1-D tensor, got {step.dtype} {tuple(step.shape)}")
+        raise ValueError(
+            f"step times must be a finite floating 1-D tensor, got {step.dtype} {tuple(step.shape)}"
+        )
     grid = step.detach().to(torch.float64)
     if isinstance(t0, Tensor):
         assert isinstance(t1, Tensor) and isinstance(sign, Tensor)
         if not (bool((t0 == t0[0]).all()) and bool((t1 == t1[0]).all())):
-            raise ValueError("step as a tensor of times needs one t_span for all samples; give step as a number")
-        column = torch.tensor(_given_grid(step, float(t0[0]), float(t1[0]), float(sign[0])), dtype=torch.float64)
+            raise ValueError(
+                "step as a tensor of times needs one t_span for all samples; give step as a number"
+            )
+        column = torch.tensor(
+            _given_grid(step, float(t0[0]), float(t1[0]), float(sign[0])), dtype=torch.float64
+        )
         return column.to(t0.device)[:, None].expand(-1, len(t0)).contiguous()
     assert isinstance(sign, float)
     moves = (grid[1:] - grid[:-1]) * sign
     if bool((moves <= 0).any()):
-        raise ValueError(f"step times must move strictly from t0 to t1; step[{int((moves <= 0).int().argmax()) + 1}] does not")
+        index = int((moves <= 0).int().argmax()) + 1
+        raise ValueError(
+            f"step times must move strictly from t0 to t1; step[{index}] = {grid[index]:.9g} does not"
+        )
     numbers = grid.tolist()
     slack = 4 * torch.finfo(step.dtype).eps * max(abs(t0), abs(float(t1)))
     if numbers and (sign * (numbers[0] - t0) < -slack or sign * (float(t1) - numbers[-1]) < -slack):
-        raise ValueError(f"step times must lie inside t_span = ({t0}, {t1}), got {numbers[0]} ... {numbers[-1]}")
+        raise ValueError(
+            f"step times must lie inside t_span = ({t0}, {t1}), got {numbers[0]} ... {numbers[-1]}"
+        )
     inner = [x for x in numbers if sign * (x - t0) > slack and sign * (float(t1) - x) > slack]
     return [t0, *inner, t1]

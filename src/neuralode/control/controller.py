@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 Norm = Callable[[Tensor], Tensor]
-Memory = tuple[Any, Any]
+Memory = tuple[Any, Any]  # the last accepted ratio, the largest factor allowed
 
 
 def rms(x: Tensor) -> Tensor:
@@ -43,14 +43,19 @@ def each(norm: Norm, scaled: Tensor) -> Tensor:
     return norm(scaled.reshape(scaled.shape[0], -1))
 
 
-MEASURES: dict[str | None, Callable[[Norm, Tensor], Tensor]] = {None: whole, "lockstep": worst, "independent": each}
+MEASURES: dict[str | None, Callable[[Norm, Tensor], Tensor]] = {
+    None: whole,
+    "lockstep": worst,
+    "independent": each,
+}
 
 
 def select(condition: Any, a: Any, b: Any) -> Any:
     """a where the condition holds, else b."""
-    if isinstance(condition, Tensor):
-        return torch.where(condition, a, b)
-    return a if condition else b
+    if not isinstance(condition, Tensor):
+        return a if condition else b
+    like = {"dtype": torch.float64, "device": condition.device}
+    return torch.where(condition, torch.as_tensor(a, **like), torch.as_tensor(b, **like))
 
 
 def clip(x: Any, low: Any, high: Any) -> Any:
@@ -58,11 +63,6 @@ def clip(x: Any, low: Any, high: Any) -> Any:
     if isinstance(x, Tensor):
         return torch.clamp(torch.clamp(x, min=low), max=high)
     return min(max(x, low), high)
-
-
-def isfinite(x: Any) -> Any:
-    """Whether x is neither infinite nor NaN."""
-    return torch.isfinite(x) if isinstance(x, Tensor) else math.isfinite(x)
 
 
 def error_ratio(error: Tensor, y: Tensor, y1: Tensor, rtol: Any, atol: Any) -> Tensor:
@@ -85,21 +85,17 @@ class Controller:
     smallest: float = 0.2
     largest: float = 10.0
 
-    def start(self, like: Any) -> Memory:
-        """The memory before the first step; ``like`` a float or a tensor (B,)."""
-        return like * 0.0 + 1.0, like * 0.0 + self.largest
-
-    def judge(self, ratio: Any, memory: Memory, error_order: int) -> tuple[Any, Any, Memory]:
-        """(accepted, factor for the next step size, new memory)."""
+    def judge(self, ratio: Any, memory: Memory | None, error_order: int) -> tuple[Any, Any, Memory]:
+        """(accepted, factor for the next step size, memory for the next call); memory is None at the first step."""
         k = error_order + 1
-        previous, ceiling = memory
+        previous, ceiling = memory or (1.0, self.largest)
         accept = ratio <= 1.0
-        ratio = select(isfinite(ratio), clip(ratio, 1e-10, 1e10), 0.0 * previous + 1e10)
+        ratio = clip(select(ratio < 1e10, ratio, 1e10), 1e-10, 1e10)  # NaN fails every comparison
         grow = self.safety * ratio ** (-self.alpha / k) * previous ** (self.beta / k)
-        shrink = clip(self.safety * ratio ** (-1.0 / k), self.smallest, 1.0)
-        factor = select(accept, clip(grow, self.smallest, ceiling), shrink)
+        shrink = self.safety * ratio ** (-1.0 / k)
+        factor = select(accept, clip(grow, self.smallest, ceiling), clip(shrink, self.smallest, 1.0))
         previous = select(accept, clip(ratio, 1e-4, 1.0), previous)
-        return accept, factor, (previous, select(accept, 0.0 * previous + self.largest, 0.0 * previous + 1.0))
+        return accept, factor, (previous, select(accept, self.largest, 1.0))
 
 
 CONTROLLERS: dict[str, Controller] = {

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from ..ops import Size, combine, stage_times
-from .controller import clip, isfinite, select
+from .controller import clip, select
 
 
 def initial_step(
@@ -29,12 +29,14 @@ def initial_step(
     d0, d1 = measure(y0 / scale), measure(f0 / scale)
     tiny = 1e-6 * span
     small = (d0 < 1e-5) | (d1 < 1e-5)
-    h0 = select(small, tiny, 0.01 * d0 / select(d1 > 0, d1, 0.0 * d1 + 1.0))
+    h0 = select(small, tiny, 0.01 * d0 / select(d1 > 0, d1, 1.0))
     h0 = clip(h0, 0.0 * span, span)
     y1 = combine(y0, sign * h0, ((0, 1.0),), (f0,))
     f1 = f(stage_times(t0, sign * h0, (1.0,), y0)[0], y1)
     d2 = measure((f1 - f0) / scale) / h0
-    d2 = select(isfinite(d2), d2, 0.0 * d1 + 1e30)
+    d2 = select(d2 < 1e30, d2, 1e30)  # NaN fails every comparison
     steepest = clip(d2, d1, 1e300)
-    h1 = select(steepest <= 1e-15, clip(h0 * 1e-3, tiny, span), (0.01 / clip(steepest, 1e-15, 1e300)) ** (1.0 / order))
+    h1 = select(
+        steepest <= 1e-15, clip(h0 * 1e-3, tiny, span), (0.01 / clip(steepest, 1e-15, 1e300)) ** (1.0 / order)
+    )
     return clip(clip(h1, 0.0 * span, 100.0 * h0), 0.0 * span, span)

@@ -1,15 +1,14 @@
-"""The loops around a step."""
+"""The loops around a step, by batch mode: each ``loop(problem, tape=False) -> Run``."""
 
-from ..problem import Problem
+from collections.abc import Callable
+
 from . import device_loop, host_loop
 from .run import Run
 
-_LOOPS = {None: host_loop, "lockstep": host_loop, "independent": device_loop}
+LOOPS: dict[str | None, Callable[..., Run]] = {
+    None: host_loop.integrate,
+    "lockstep": host_loop.integrate,
+    "independent": device_loop.integrate,
+}
 
-
-def integrate(problem: Problem, tape: bool = False) -> Run:
-    """Run the loop that ``problem.batch`` asks for."""
-    return _LOOPS[problem.batch].integrate(problem, tape)
-
-
-__all__ = ["Run", "integrate"]
+__all__ = ["LOOPS", "Run"]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..control import MEASURES, error_ratio, initial_step
 from ..methods import Carry, Step
-from ..ops import merge, spread
+from ..ops import merge, stage_times
 from ..output import Attempt, BatchRecorder
 from ..problem import Problem
 from ..solution import Status
@@ -26,11 +26,11 @@ class End(NamedTuple):
     rejected: Tensor
 
 
-def integrate(problem: Problem, tape: bool) -> Run:
+def integrate(problem: Problem, tape: bool = False) -> Run:
     """Solve ``problem`` for batch "independent"; ``tape``: keep what a gradient needs."""
     recorder = BatchRecorder(problem.times, problem.sign, problem.method.dense, tape, problem.dense_output)
     recorder.begin(problem.t0, problem.y0)
-    carry = problem.method.init(problem.first_field, problem.t0, problem.y0)
+    carry = problem.method.init(problem.start, problem.t0, problem.y0)
     size = None if problem.grid is not None else first_size(problem, carry)
     shared = problem.field.count
     end = fixed(problem, carry, recorder) if size is None else adaptive(problem, carry, size, recorder)
@@ -58,7 +58,7 @@ def adaptive(problem: Problem, carry: Carry, size: Tensor, recorder: BatchRecord
     bad = ~torch.isfinite(size)
     status = torch.where(bad, int(Status.FIRST_NONFINITE), int(Status.SUCCESS))
     running = ~bad & (t != p.t1)
-    h, memory = torch.zeros_like(t), p.controller.start(torch.ones_like(t))
+    h, memory = torch.zeros_like(t), None
     accepted = rejected = torch.zeros_like(status)
     trips, going = 0, bool(running.any())
     while going and trips < p.max_steps:
@@ -106,7 +106,9 @@ def fixed(problem: Problem, carry: Carry, recorder: BatchRecorder) -> End:
     return End(status, t, y, h, accepted, torch.zeros_like(accepted))
 
 
-def advance(accept: Tensor, t1: Tensor, step: Step, t: Tensor, y: Tensor, carry: Carry) -> tuple[Tensor, Tensor, Carry]:
+def advance(
+    accept: Tensor, t1: Tensor, step: Step, t: Tensor, y: Tensor, carry: Carry
+) -> tuple[Tensor, Tensor, Carry]:
     """Every sample's next (t, y, carry): the step's where it was accepted."""
     carried = tuple(merge(accept, new, old) for new, old in zip(step.carry, carry, strict=True))
     return torch.where(accept, t1, t), merge(accept, step.y1, y), carried
@@ -118,7 +120,7 @@ def first_size(problem: Problem, carry: Carry) -> Tensor:
     span = (p.t1 - p.t0).abs()
     if p.first_step is not None:
         return span.clamp(max=p.first_step)
-    f0 = carry[0] if carry else p.field(spread(p.t0, p.y0.real), p.y0)
+    f0 = carry[0] if carry else p.start(stage_times(p.t0, 0.0 * p.t0, (0.0,), p.y0)[0], p.y0)
     finite = torch.isfinite(f0).reshape(len(f0), -1).all(1)
     size = initial_step(
         p.field,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..control import MEASURES, error_ratio, initial_step
 from ..methods import Carry
+from ..ops import stage_times
 from ..output import Recorder, Tape
 from ..problem import Problem
 from ..solution import Status
@@ -27,17 +28,27 @@ class End(NamedTuple):
     sample: int | None = None
 
 
-def integrate(problem: Problem, tape: bool) -> Run:
+def integrate(problem: Problem, tape: bool = False) -> Run:
     """Solve ``problem`` for batch None or "lockstep"; ``tape``: keep what a gradient needs."""
-    recorder = Recorder(problem.times, problem.sign, problem.method.dense, tape, problem.dense_output)
-    recorder.begin(problem.t0, problem.y0)
-    carry = problem.method.init(problem.first_field, problem.t0, problem.y0)
+    t0, y0 = problem.t0, problem.y0
+    at_start = [t0] if problem.times == "steps" else [t for t in problem.times if t == t0]
+    initial = len(at_start)
+    recorder = Recorder(
+        problem.times,
+        problem.sign,
+        problem.method.dense,
+        tape,
+        problem.dense_output,
+        at_start,
+        [y0] * initial,
+    )
     loop = adaptive if problem.grid is None else fixed
-    end = loop(problem, carry, recorder)
+    end = loop(problem, recorder)
+    ys, knots = recorder.finish(y0)
     return Run(
-        ys=recorder.outputs(problem.y0),
-        y1=end.y if end.status >= 0 else torch.full_like(problem.y0, math.nan),
-        knots=recorder.knots(problem.y0),
+        ys=ys,
+        y1=end.y if end.status >= 0 else torch.full_like(y0, math.nan),
+        knots=knots,
         times=recorder.ts if problem.times == "steps" else problem.times,
         status=end.status,
         t=end.t,
@@ -46,45 +57,54 @@ def integrate(problem: Problem, tape: bool) -> Run:
         nfev=problem.field.count,
         accepted=end.accepted,
         rejected=end.rejected,
-        tape=Tape(recorder.rows, recorder.initial) if tape else None,
+        tape=Tape(recorder.rows, initial) if tape else None,
     )
 
 
-def adaptive(problem: Problem, carry: Carry, recorder: Recorder) -> End:
+def adaptive(problem: Problem, recorder: Recorder) -> End:
     """Steps sized by the controller, never past t1."""
-    p, field, method = problem, problem.field, problem.method
-    measure = MEASURES[p.batch]
+    p, field, method, measure = problem, problem.field, problem.method, MEASURES[problem.batch]
     t, y, sign = p.t0, p.y0, p.sign
-    size = first_size(p, carry)
+    carry = method.init(p.start, t, y)
+    size = p.first_step or first_size(p, carry)
     if not math.isfinite(size):
         return End(Status.FIRST_NONFINITE, t, y, 0.0, 0, 0, culprit(p, y.detach() * size))
     floor = max(p.min_step, 4 * sys.float_info.epsilon * max(abs(t), abs(p.t1)))
-    memory = p.controller.start(1.0)
-    accepted = rejected = 0
+    memory = scaled = None
+    h, accepted, rejected = 0.0, 0, 0
     while t != p.t1:
         if accepted + rejected >= p.max_steps:
             return End(Status.MAX_STEPS, t, y, h, accepted, rejected, culprit(p, scaled))
-        h, t1 = clip_step(t, p.t1, sign, min(size, p.max_step))
-        step = method.step(field, t, h, y, carry)
+        left, h = sign * (p.t1 - t), min(size, p.max_step)
+        if last := h >= left:
+            h = left
+            while sign * (t + sign * h - p.t1) > 0:  # rounding must not carry a stage past the end
+                h = math.nextafter(h, 0.0)
+        elif 2 * h > left:  # two even steps rather than a long one and a sliver
+            h = left / 2
+        step = method.step(field, t, sign * h, y, carry)
         scaled = error_ratio(step.error.detach(), y.detach(), step.y1.detach(), p.rtol, p.atol)
-        accept, factor, memory = p.controller.judge(measure(p.norm, scaled).item(), memory, method.error_order)
+        accept, factor, memory = p.controller.judge(
+            measure(p.norm, scaled).item(), memory, method.error_order
+        )
         if accept:
-            recorder.keep(t, h, t1, y, carry, step)
-            size = max(size, factor * abs(h)) if abs(h) < size and factor >= 1 else factor * abs(h)
+            t1 = p.t1 if last else t + sign * h
+            recorder.keep(t, sign * h, t1, y, carry, step)
+            size = max(size, factor * h) if h < size and factor >= 1 else factor * h
             t, y, carry = t1, step.y1, step.carry
             accepted += 1
             continue
         rejected += 1
-        size = factor * abs(h)
+        size = factor * h
         if size < floor:
             return End(Status.STEP_TOO_SMALL, t, y, h, accepted, rejected, culprit(p, scaled))
-    return End(Status.SUCCESS, t, y, sign * size, accepted, rejected)
+    return End(Status.SUCCESS, t, y, size, accepted, rejected)
 
 
-def fixed(problem: Problem, carry: Carry, recorder: Recorder) -> End:
+def fixed(problem: Problem, recorder: Recorder) -> End:
     """Steps at given times. The device is read once, at the end, for a state that is no longer finite."""
     p, field, method = problem, problem.field, problem.method
-    y, finite = p.y0, []
+    y, carry, finite = p.y0, method.init(p.start, p.t0, p.y0), []
     for count, (t, t1) in enumerate(zip(p.grid[:-1], p.grid[1:], strict=True)):
         if count == p.max_steps:
             return End(Status.MAX_STEPS, t, y, t1 - t, count, 0)
@@ -103,10 +123,10 @@ def fixed(problem: Problem, carry: Carry, recorder: Recorder) -> End:
 def first_size(problem: Problem, carry: Carry) -> float:
     """Magnitude of the first step; NaN when f(t0, y0) is not finite."""
     p = problem
-    if p.first_step is not None or p.t0 == p.t1:
-        return min(p.first_step or 1.0, abs(p.t1 - p.t0))
+    if p.t0 == p.t1:
+        return 1.0
     with torch.no_grad():
-        f0 = carry[0].detach() if carry else p.field(torch.tensor(p.t0, dtype=p.y0.real.dtype, device=p.y0.device), p.y0)
+        f0 = carry[0].detach() if carry else p.start(stage_times(p.t0, 0.0, (0.0,), p.y0)[0], p.y0)
         if not torch.isfinite(f0).all():
             return math.nan
         return initial_step(
@@ -122,20 +142,9 @@ def first_size(problem: Problem, carry: Carry) -> float:
         )
 
 
-def clip_step(t: float, t1: float, sign: float, size: float) -> tuple[float, float]:
-    """(h, t + h): the last step lands on t1, and one that would leave a sliver before it is halved."""
-    left = sign * (t1 - t)
-    if size < left:
-        size = left / 2 if 2 * size > left else size
-        return sign * size, t + sign * size
-    while sign * (t + sign * left - t1) > 0:  # rounding must not carry a stage past the end
-        left = math.nextafter(left, 0.0)
-    return sign * left, t1
-
-
-def culprit(problem: Problem, scaled: Tensor) -> int | None:
+def culprit(problem: Problem, scaled: Tensor | None) -> int | None:
     """The sample with the largest entry (NaN counts as largest), in lockstep."""
-    if problem.batch is None:
+    if problem.batch is None or scaled is None:
         return None
     rows = torch.nan_to_num(scaled.abs().reshape(len(scaled), -1), nan=math.inf)
     return int(rows.amax(1).argmax())

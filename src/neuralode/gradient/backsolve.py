@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..control import NORMS, Norm
-from ..engine import Run, integrate
+from ..control import Norm
+from ..engine import LOOPS, Run
 from ..errors import SolverError, SolverWarning, unknown
-from ..ops import Size, merge, real_dtype, spread, transforming
+from ..ops import REAL, Size, merge, spread, transforming
 from ..problem import Problem
 from ..solution import HINTS, SENTENCES, Status
 from .capture import captured
@@ -54,16 +54,16 @@ class Backsolve:
     def solve(self, problem: Problem) -> Run:
         """Integrate without any tape; gradients come from a solve backward in time."""
         if problem.dense_output:
-            raise ValueError("gradient='backsolve' has no gradient for dense_output=True: use gradient='discrete'")
+            raise ValueError(
+                "gradient='backsolve' has no gradient for dense_output=True: use gradient='discrete'"
+            )
         if transforming():
             return Direct().solve(problem)
-        if not torch.is_grad_enabled():
-            return integrate(problem)
         tensors, slope = captured(problem)
-        problem = replace(problem, slope=slope)
+        problem = replace(problem, start=lambda t, y: slope)
         if not (problem.y0.requires_grad or tensors):
             with torch.no_grad():
-                return integrate(problem)
+                return LOOPS[problem.batch](problem)
         box: list[Run] = []
         outputs = _Backsolve.apply(self, problem, box, problem.y0, *tensors)
         return box[0].with_tensors(outputs)
@@ -74,18 +74,24 @@ class _Backsolve(torch.autograd.Function):
     def forward(
         ctx: Any, options: Backsolve, problem: Problem, box: list[Run], y0: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
-        run = integrate(replace(problem, y0=y0.detach()))
+        run = LOOPS[problem.batch](replace(problem, y0=y0.detach()))
         ys, y1 = run.ys.detach(), run.y1.detach().clone()
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(y0, ys, y1, *tensors)
-        ctx.options, ctx.problem, ctx.times = options, replace(problem, y0=y0.detach(), slope=None), run.times
+        ctx.options, ctx.problem, ctx.times = (
+            options,
+            replace(problem, y0=y0.detach(), start=problem.field),
+            run.times,
+        )
         box.append(run)
         return ys, y1
 
     @staticmethod
     def backward(ctx: Any, grad_ys: Tensor | None, grad_y1: Tensor | None) -> tuple[Any, ...]:  # type: ignore[override]
         if torch.is_grad_enabled():
-            raise RuntimeError("gradient='backsolve' has no second derivatives: use gradient='discrete' or 'direct'")
+            raise RuntimeError(
+                "gradient='backsolve' has no second derivatives: use gradient='discrete' or 'direct'"
+            )
         y0, ys, y1, *tensors = ctx.saved_tensors
         stops, states, bars = _stops(ctx.problem, ctx.times, (y0, ys, y1), grad_ys, grad_y1)
         with ctx.problem.reenter_autocast():
@@ -94,20 +100,30 @@ class _Backsolve(torch.autograd.Function):
 
 
 def _stops(
-    problem: Problem, times: Any, values: tuple[Tensor, Tensor, Tensor], grad_ys: Tensor | None, grad_y1: Tensor | None
+    problem: Problem,
+    times: Any,
+    values: tuple[Tensor, Tensor, Tensor],
+    grad_ys: Tensor | None,
+    grad_y1: Tensor | None,
 ) -> tuple[list[Size], list[Tensor], list[Tensor | None]]:
-    """Times t0, outputs, t1 with the stored state and the cotangent at each; NaN rows (not reached) stand still."""
+    """Times t0, outputs, t1 with the stored state and the cotangent at each; what was not reached stands still."""
     y0, ys, y1 = values
+    lead = 2 if problem.batch == "independent" else 1
+    states = torch.cat([ys, y1[None]])
+    reached = torch.isfinite(states).reshape(*states.shape[:lead], -1).all(-1)
+    whole = reached.reshape(len(states), -1).all(1).tolist()
+    bars = [*([None] * len(ys) if grad_ys is None else grad_ys), grad_y1]
     stops: list[Size] = [problem.t0]
-    states, bars = [y0], [None]
-    for j, time in enumerate(times):
-        lost = time.isnan() if isinstance(time, Tensor) else None
-        gap = lost is not None and bool(lost.any())
-        stops.append(torch.where(lost, stops[-1], time) if gap else time)
-        states.append(merge(~lost, ys[j], states[-1]) if gap else ys[j])
-        bar = None if grad_ys is None else grad_ys[j]
-        bars.append(merge(~lost, bar, torch.zeros_like(bar)) if gap and bar is not None else bar)
-    return [*stops, problem.t1], [*states, y1], [*bars, grad_y1]
+    kept, kept_bars = [y0], [None]
+    for j, time in enumerate([*times, problem.t1]):
+        if whole[j]:
+            stops, kept, kept_bars = [*stops, time], [*kept, states[j]], [*kept_bars, bars[j]]
+        elif isinstance(time, Tensor):
+            bar = bars[j]
+            stops.append(torch.where(reached[j], time, stops[-1]))
+            kept.append(merge(reached[j], states[j], kept[-1]))
+            kept_bars.append(None if bar is None else merge(reached[j], bar, torch.zeros_like(bar)))
+    return stops, kept, kept_bars
 
 
 def _sweep(
@@ -130,13 +146,12 @@ def _sweep(
         if bool((here == before).all()) if isinstance(here, Tensor) else here == before:
             continue
         stretch = _stretch(options, problem, pieces, tensors, (here, before), size)
-        run = integrate(replace(stretch, y0=pieces.join(states[k], abar, totals)))
+        run = LOOPS[None](replace(stretch, y0=pieces.join(states[k], abar, totals)))
         if run.status < 0:
             status = Status(run.status)
-            raise SolverError(
-                f"backward solve of gradient='backsolve': {SENTENCES[status]}", _real_time(problem, here, before, run.t),
-                run.sample, run.h, HINTS.get(status, "") + " gradient='discrete' needs no backward solve.",
-            )
+            reason = f"backward solve of gradient='backsolve': {SENTENCES[status]}"
+            hint = f"{HINTS[status]} gradient='discrete' needs no backward solve."
+            raise SolverError(reason, _real_time(here, before, run.t), run.sample, run.h, hint)
         y, abar, totals = pieces.split(run.y1)
         size = abs(run.h) if problem.batch != "independent" else None
         _check_drift(problem, y, states[k - 1], before)
@@ -164,7 +179,10 @@ class Pieces:
         sizes = [self.size, self.size, *(size for _, size, _ in self.tensors)]
         y, a, *rest = flat.split(sizes)
         shaped = [part.reshape(s) for part, (s, _, _) in zip(rest, self.tensors, strict=True)]
-        gradients = [p if d.is_complex or not p.is_complex() else p.real for p, (_, _, d) in zip(shaped, self.tensors, strict=True)]
+        gradients = [
+            part.real if part.is_complex() and not dtype.is_complex else part
+            for part, (_, _, dtype) in zip(shaped, self.tensors, strict=True)
+        ]
         return y.reshape(self.shape), a.reshape(self.shape), gradients
 
 
@@ -189,9 +207,9 @@ def _stretch(
     grid = None
     if problem.grid is not None:
         grid = _grid_between(problem.grid, here, before)
+    field: Any = _Augmented(problem, pieces, tensors, ends if own_clocks else None)  # type: ignore[arg-type]
     return replace(
-        problem,
-        field=_Augmented(problem, pieces, tensors, ends if own_clocks else None),  # type: ignore[arg-type]
+        problem, field=field, start=field,
         t0=t0, t1=t1, sign=sign, times=[t1], grid=grid, batch=None, norm=norm, first_step=size,
         rtol=_scalar(options.rtol, problem.rtol), atol=_scalar(options.atol, problem.atol),
         max_step=math.inf if own_clocks else problem.max_step, min_step=0.0, dense_output=False,
@@ -247,19 +265,23 @@ class _Augmented:
         speed = None
         if self.clock is not None:
             here, before = self.clock
-            t = spread(here + t.double() * (before - here), y.detach().real).to(real_dtype(y))
+            t = spread(here + t.double() * (before - here), y.detach().real).to(REAL.get(y.dtype, y.dtype))
             speed = spread(before - here, y.detach().real)
         with torch.enable_grad():
             dy = self.problem.field(t, y)
             scaled = dy if speed is None else dy * speed
         grads: Sequence[Tensor | None] = [None] * (1 + len(self.tensors))
         if dy.requires_grad:
-            grads = torch.autograd.grad(scaled, [y, *self.tensors], -a.to(y.dtype), allow_unused=True)
-        full = [torch.zeros_like(x) if g is None else g for x, g in zip([y, *self.tensors], grads, strict=True)]
+            grads = torch.autograd.grad(
+                scaled, [y, *self.tensors], -a.to(y.dtype), allow_unused=True, retain_graph=True
+            )
+        full = [
+            torch.zeros_like(x) if g is None else g for x, g in zip([y, *self.tensors], grads, strict=True)
+        ]
         return self.pieces.join(scaled.detach(), full[0], full[1:])
 
 
-def _real_time(problem: Problem, here: Size, before: Size, t: float) -> float:
+def _real_time(here: Size, before: Size, t: float) -> float:
     if isinstance(here, Tensor):
         return float((here + t * (before - here))[0])
     return t
@@ -271,8 +293,9 @@ def _check_drift(problem: Problem, y: Tensor, stored: Tensor, t: Size) -> None:
     miss = float(((y - stored).abs() / allowed).max()) if y.numel() else 0.0
     if not miss <= 1e3:
         warnings.warn(
-            f"gradient='backsolve': the path integrated backward misses the stored state at t = {t} by {miss:.3g} times "
-            "the tolerance, so the gradient is as wrong; use gradient='discrete', or smaller Backsolve(rtol, atol)",
+            f"gradient='backsolve': the path integrated backward misses the stored state at t = {t} by {miss:.3g} "
+            "times the tolerance, so the gradient is as wrong; use gradient='discrete', or smaller "
+            "Backsolve(rtol, atol)",
             SolverWarning,
             stacklevel=2,
         )

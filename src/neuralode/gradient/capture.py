@@ -5,7 +5,7 @@ calls; the edges that lead from a call's own nodes into such nodes are what f cl
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ from torch.overrides import TorchFunctionMode
 from ..ops import stage_times
 from ..problem import Problem
 
+Edge = tuple[Node, int]
+
 
 class Watch(TorchFunctionMode):
     """Lists the tensors with a gradient history that enter any operation."""
@@ -25,7 +27,11 @@ class Watch(TorchFunctionMode):
         self.seen: dict[tuple[Node, int], Tensor] = {}
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         for tensor in _tensors((args, kwargs or {})):
             if tensor.grad_fn is not None:
@@ -64,28 +70,47 @@ def captured(problem: Problem) -> tuple[list[Tensor], Tensor]:
             "f is random: two evaluations at (t0, y0) differ. Draw dropout masks and noise once per solve and pass "
             "them in args, or call .eval()"
         )
-    found = {id(tensor): tensor for tensor in _edges(first.grad_fn, second.grad_fn, watch)}
-    found.update((id(parameter), parameter) for parameter in _parameters(field.f))
-    return list(found.values()), first.detach()
+    parameters = {node_of(parameter): parameter for parameter in _parameters(field.f)}
+    edges = _frontier(first.grad_fn, second.grad_fn, parameters)
+    return [
+        parameters[node] if node in parameters else _tensor_of(node, n, watch) for node, n in edges
+    ], first.detach()
 
 
-def _edges(first: Node | None, second: Node | None, watch: Watch) -> Iterator[Tensor]:
-    """The tensors behind the edges from the second call's own nodes into nodes that both calls reach."""
-    old = set(_nodes(first))
-    pending, visited = [second], {second}
+def _frontier(first: Node | None, second: Node | None, parameters: Iterable[Node | None]) -> list[Edge]:
+    """The edges from the second call's own nodes into nodes that both calls reach, and those of the parameters.
+
+    No edge lies behind another one: where a captured tensor was computed from another, it gives way to what it was
+    computed from, or its part of the gradient would count twice.
+    """
+    old = set(_reached(first))
+    found: dict[Edge, None] = {(node, 0): None for node in parameters if node is not None}
+    found.update(dict.fromkeys(_edges_into(second, old)))
+    nodes = {node for node, _ in found}
+    for edge in list(found):
+        behind = _reached(edge[0])[1:]
+        if nodes.intersection(behind):
+            del found[edge]
+            leaves = {node for node in behind if hasattr(node, "variable")}
+            found.update(dict.fromkeys(_edges_into(edge[0], nodes | leaves)))
+    return list(found)
+
+
+def _edges_into(root: Node | None, stops: set[Node]) -> Iterator[Edge]:
+    """The edges by which a walk of the graph from ``root`` first enters ``stops``."""
+    pending, visited = [root], {root}
     while pending:
         for node, number in pending.pop().next_functions:  # type: ignore[union-attr]
-            if node is None:
-                continue
-            if node in old:
-                yield _tensor_of(node, number, watch)
-            elif node not in visited:
+            if node in stops:
+                yield node, number
+            elif node is not None and node not in visited:
                 visited.add(node)
                 pending.append(node)
 
 
-def _nodes(root: Node | None) -> list[Node]:
-    found: dict[Node, None] = {root: None} if root is not None else {}
+def _reached(root: Node | None) -> list[Node]:
+    """Every node of a graph, the root first."""
+    found = {root: None} if root is not None else {}
     pending = list(found)
     while pending:
         for node, _ in pending.pop().next_functions:

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engine import Run, integrate
+from ..engine import LOOPS, Run
+from ..ops import transforming
 from ..problem import Problem
 
 
@@ -21,12 +22,23 @@ class Direct:
 
     def solve(self, problem: Problem) -> Run:
         """Integrate with a tape of every operation."""
-        if problem.batch != "independent" or not torch.is_grad_enabled():
-            return integrate(problem)
+        try:
+            return self._solve(problem)
+        except RuntimeError as error:
+            if transforming() and "vmap" in str(error):
+                raise ValueError(
+                    "solve decides on values, which torch.func.vmap hides: call it once on the whole batch, with "
+                    "batch='independent' for steps of each sample's own"
+                ) from error
+            raise
+
+    def _solve(self, problem: Problem) -> Run:
+        if problem.batch != "independent":
+            return LOOPS[problem.batch](problem)
         # A rejected trial of one sample may hold a NaN, which a mask keeps out of values but not out of
         # derivatives: find the accepted steps first, then take only those under autograd.
         with torch.no_grad():
-            run = integrate(problem, tape=True)
+            run = LOOPS[problem.batch](problem, tape=True)
         return run.with_tensors(replay(problem, run.tape, problem.y0, run.tensors))
 
 
@@ -39,8 +51,7 @@ def replay(problem: Problem, tape: Any, y0: Tensor, like: Sequence[Tensor]) -> t
     stages: list[tuple[Tensor, ...]] = []
     for row in tape.rows:
         step = method.step(field, row.t, row.h, y, carry)
-        read = row.read(method.dense, y, step.y1, step.stages)
-        values += [] if read is None else [read]
+        values += row.read(method.dense, y, step.y1, step.stages)
         if problem.dense_output:
             states.append(y)
             stages.append(step.stages)

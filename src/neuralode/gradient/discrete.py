@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engine import Run, integrate
-from ..ops import transforming
+from ..engine import LOOPS, Run
+from ..ops import merge, transforming
 from ..problem import Problem
 from .capture import captured, node_of, verify
 from .direct import Direct, replay
@@ -32,13 +32,11 @@ class Discrete:
         """Integrate without a tape of f; gradients come from the recorded steps."""
         if transforming():
             return Direct().solve(problem)
-        if not torch.is_grad_enabled():
-            return integrate(problem)
         tensors, slope = captured(problem)
-        problem = replace(problem, slope=slope)
+        problem = replace(problem, start=lambda t, y: slope)
         if not (problem.y0.requires_grad or tensors):
             with torch.no_grad():
-                return integrate(problem)
+                return LOOPS[problem.batch](problem)
         box: list[Run] = []
         outputs = _Discrete.apply(problem, box, problem.y0, *tensors)
         return replace(box[0].with_tensors(outputs), tape=None)
@@ -46,18 +44,22 @@ class Discrete:
 
 class _Discrete(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, problem: Problem, box: list[Run], y0: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-        run = integrate(replace(problem, y0=y0.detach()), tape=True)
+    def forward(
+        ctx: Any, problem: Problem, box: list[Run], y0: Tensor, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        run = LOOPS[problem.batch](replace(problem, y0=y0.detach()), tape=True)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(y0, *tensors)
-        ctx.problem, ctx.tape = replace(problem, y0=y0.detach(), slope=None), run.tape
+        ctx.problem, ctx.tape = replace(problem, y0=y0.detach(), start=problem.field), run.tape
+        ctx.reached = run.status >= 0
         ctx.shapes = [(tensor.shape, tensor.dtype, tensor.device) for tensor in run.tensors]
         box.append(run)
-        return tuple(tensor.clone() if tensor is y0 else tensor for tensor in _fresh(run.tensors))
+        return tuple(tensor.detach() for tensor in run.tensors)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:  # type: ignore[override]
         y0, *tensors = ctx.saved_tensors
+        cotangents = _where_reached(ctx.reached, cotangents)
         if torch.is_grad_enabled():
             return None, None, *_again(ctx, y0, tensors, cotangents)
         with ctx.problem.reenter_autocast():
@@ -65,12 +67,24 @@ class _Discrete(torch.autograd.Function):
         return None, None, grad_y0, *grads
 
 
-def _fresh(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The tensors without the history-free aliases that a Function must not hand out twice."""
-    return [tensor.detach() for tensor in tensors]
+def _where_reached(reached: Any, cotangents: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+    """The cotangents with that of y1 zeroed where the end was not reached, and y1 is a NaN that nothing made."""
+    grad_ys, grad_y1, *rest = cotangents
+    if grad_y1 is not None:
+        nothing = torch.zeros_like(grad_y1)
+        grad_y1 = (
+            merge(reached, grad_y1, nothing)
+            if isinstance(reached, Tensor)
+            else grad_y1
+            if reached
+            else nothing
+        )
+    return grad_ys, grad_y1, *rest
 
 
-def _again(ctx: Any, y0: Tensor, tensors: list[Tensor], cotangents: Sequence[Tensor | None]) -> list[Tensor | None]:
+def _again(
+    ctx: Any, y0: Tensor, tensors: list[Tensor], cotangents: Sequence[Tensor | None]
+) -> list[Tensor | None]:
     """The same gradient as a differentiable function of y0, the captured tensors and the cotangents."""
     like = [torch.empty(shape, dtype=dtype, device=device) for shape, dtype, device in ctx.shapes]
     like[1] = like[1].zero_()
@@ -92,7 +106,7 @@ def sweep(
     grad_ys, grad_y1, *grad_knots = cotangents
     totals = [torch.zeros_like(tensor) for tensor in tensors]
     known = {node for node in map(node_of, tensors) if node is not None}
-    ybar = torch.zeros_like(problem.y0) if grad_y1 is None else torch.nan_to_num(grad_y1) if grad_y1.isnan().any() else grad_y1
+    ybar = torch.zeros_like(problem.y0) if grad_y1 is None else grad_y1
     carrybar: tuple[Tensor, ...] | None = None
     for n in range(len(tape.rows) - 1, -1, -1):
         row = tape.rows[n]
@@ -104,8 +118,8 @@ def sweep(
         pairs = [(step.y1, row.masked(ybar))]
         if carrybar is not None:
             pairs += [(part, row.masked(bar)) for part, bar in zip(step.carry, carrybar, strict=True)]
-        if read is not None and grad_ys is not None:
-            pairs.append((read, grad_ys[row.slots]))
+        if grad_ys is not None:
+            pairs += zip(read, row.bars(grad_ys), strict=True)
         pairs += [(k, bar) for k, bar in zip(step.stages, knots[1:], strict=False) if bar is not None]
         grads = _pull(pairs, entry, tensors, totals, known)
         ybar = row.merge(grads[0], ybar)
@@ -136,16 +150,20 @@ def _start(
 
 
 def _pull(
-    pairs: list[tuple[Tensor, Tensor]], entry: list[Tensor], tensors: list[Tensor], totals: list[Tensor], known: set[Any]
+    pairs: list[tuple[Tensor, Tensor]],
+    entry: list[Tensor],
+    tensors: list[Tensor],
+    totals: list[Tensor],
+    known: set[Any],
 ) -> list[Tensor]:
     """Vector-Jacobian product onto ``entry``; what falls on the captured tensors is added to ``totals``."""
     live = [(output, bar) for output, bar in pairs if output.requires_grad]
     if not live:
         return [torch.zeros_like(part) for part in entry]
     verify([output for output, _ in live], known | {node for node in map(node_of, entry) if node is not None})
-    grads = torch.autograd.grad(
-        [output for output, _ in live], [*entry, *tensors], [bar for _, bar in live], allow_unused=True
-    )
+    outputs, bars = zip(*live, strict=True)
+    # What lies behind a captured tensor is shared by all steps: it must outlive this one.
+    grads = torch.autograd.grad(outputs, [*entry, *tensors], bars, allow_unused=True, retain_graph=True)
     here, there = grads[: len(entry)], grads[len(entry) :]
     used = [(total, grad) for total, grad in zip(totals, there, strict=True) if grad is not None]
     if used:

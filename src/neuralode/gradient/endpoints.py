@@ -12,13 +12,8 @@ import torch
 from torch import Tensor
 
 from ..engine import Run
-from ..ops import real_dtype, spread
+from ..ops import REAL, spread
 from ..problem import Problem
-
-
-def wanted(problem: Problem) -> bool:
-    """Whether any time of the problem wants a gradient."""
-    return any(time is not None for time in problem.inputs)
 
 
 def nudge(problem: Problem, time: Tensor, y: Tensor, sign: float) -> Tensor:
@@ -30,7 +25,7 @@ def nudge(problem: Problem, time: Tensor, y: Tensor, sign: float) -> Tensor:
         samples = len(y)
         base, size = spread(base.expand(samples), y.real), spread(size.expand(samples), y.real)
     else:
-        base, size = (x.reshape(()).to(y.device, real_dtype(y)) for x in (base, size))
+        base, size = (x.reshape(()).to(y.device, REAL.get(y.dtype, y.dtype)) for x in (base, size))
     half = y + (0.5 * size) * problem.field(base, y)
     return y + size * problem.field(base + 0.5 * size, half)
 

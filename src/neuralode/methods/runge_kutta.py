@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..ops import Size, combine, increment, spread, stage_times
+from ..ops import Size, combine, spread, stage_times
 from ..tableaus import Tableau
 from .method import Carry, Field, Method, Step
 
@@ -20,12 +20,12 @@ def runge_kutta(tableau: Tableau) -> Method:
         times = stage_times(t, h, tableau.nodes, y)
         stages = list(carry)
         y1 = y
-        for i in range(len(stages), tableau.stages):
+        for i in range(len(stages), len(tableau.b)):
             y1 = combine(y, h, tableau.stage_terms[i], stages) if i else y
             stages.append(f(times[i], y1))
         if not tableau.fsal:
             y1 = combine(y, h, tableau.weight_terms, stages)
-        error = increment(h, tableau.error_terms, stages) if tableau.error_terms else None
+        error = combine(None, h, tableau.error_terms, stages) if tableau.error_terms else None
         return Step(y1, error, (stages[-1],) if tableau.fsal else (), tuple(stages))
 
     def dense(theta: Size, h: Size, y: Tensor, stages: Sequence[Tensor]) -> Tensor:

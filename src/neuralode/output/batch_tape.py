@@ -51,13 +51,13 @@ class BatchRow:
     active: Tensor
     pairs: Pairs
 
-    @property
-    def slots(self) -> tuple[Tensor, Tensor]:
-        return self.pairs.time, self.pairs.sample
+    def read(self, dense: Dense, y: Tensor, y1: Tensor, stages: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs of this step, as one tensor (m, ...); nothing without any."""
+        return [read_pairs(dense, self.pairs, self.h, y, y1, stages)] if len(self.pairs.time) else []
 
-    def read(self, dense: Dense, y: Tensor, y1: Tensor, stages: Sequence[Tensor]) -> Tensor | None:
-        """The outputs of this step, (m, ...); None without any."""
-        return read_pairs(dense, self.pairs, self.h, y, y1, stages) if len(self.pairs.time) else None
+    def bars(self, grad_ys: Tensor) -> Sequence[Tensor]:
+        """The cotangents of what ``read`` gives."""
+        return [grad_ys[self.pairs.time, self.pairs.sample]] if len(self.pairs.time) else []
 
     def masked(self, cotangent: Tensor) -> Tensor:
         """The part of a cotangent that enters this step: that of the active samples."""
@@ -80,14 +80,18 @@ class BatchTape:
     def from_initial(self, grad_ys: Tensor) -> Tensor:
         """The cotangent of y0 through the outputs that are y0."""
         total = torch.zeros_like(grad_ys[0] if len(grad_ys) else grad_ys.new_empty(grad_ys.shape[1:]))
-        return total.index_put_((self.start.sample,), grad_ys[self.start.time, self.start.sample], accumulate=True)
+        return total.index_put_(
+            (self.start.sample,), grad_ys[self.start.time, self.start.sample], accumulate=True
+        )
 
     def assemble(self, y0: Tensor, values: list[Tensor], like: Tensor) -> Tensor:
         """All outputs (T, B, ...), shaped ``like`` them; rows that were not reached hold NaN."""
         groups = [self.start, *(row.pairs for row in self.rows if len(row.pairs.time))]
         time = torch.cat([group.time for group in groups])
         sample = torch.cat([group.sample for group in groups])
-        return torch.full_like(like, torch.nan).index_put((time, sample), torch.cat([y0[self.start.sample], *values]))
+        return torch.full_like(like, torch.nan).index_put(
+            (time, sample), torch.cat([y0[self.start.sample], *values])
+        )
 
     @cached_property
     def rows(self) -> list[BatchRow]:
@@ -228,7 +232,11 @@ class BatchRecorder:
         return torch.cat([group.time for group in groups]), torch.cat([group.sample for group in groups])
 
     def tape(self) -> BatchTape | None:
-        return BatchTape(self.attempts, self.found, self.start, self.times == "steps") if self.with_tape else None
+        return (
+            BatchTape(self.attempts, self.found, self.start, self.times == "steps")
+            if self.with_tape
+            else None
+        )
 
     def knots(self) -> Knots | None:
         """The kept steps, aligned and stacked."""

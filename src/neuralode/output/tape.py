@@ -21,10 +21,13 @@ class Row:
     thetas: tuple[float, ...]
     slots: slice
 
-    def read(self, dense: Dense, y: Tensor, y1: Tensor, stages: Sequence[Tensor]) -> Tensor | None:
-        """The outputs of this step, (m, ...), from a state y and the step made of it; None without any."""
-        values = [y1 if theta == 1.0 else dense(theta, self.h, y, stages) for theta in self.thetas]
-        return torch.stack(values) if values else None
+    def read(self, dense: Dense, y: Tensor, y1: Tensor, stages: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs of this step, from a state y and the step made of it."""
+        return [y1 if theta == 1.0 else dense(theta, self.h, y, stages) for theta in self.thetas]
+
+    def bars(self, grad_ys: Tensor) -> Sequence[Tensor]:
+        """The cotangents of what ``read`` gives."""
+        return grad_ys[self.slots].unbind()
 
     def masked(self, cotangent: Tensor) -> Tensor:
         """The part of a cotangent that enters this step: all of it."""
@@ -49,7 +52,7 @@ class Tape:
     def assemble(self, y0: Tensor, values: list[Tensor], like: Tensor) -> Tensor:
         """All outputs in order, shaped ``like`` them; rows that were not reached hold NaN."""
         start = [y0.expand(self.initial, *y0.shape)] if self.initial else []
-        found = torch.cat([*start, *values]) if start or values else like[:0]
+        found = torch.cat([*start, torch.stack(values)] if values else [*start, like[:0]])
         return torch.cat([found, torch.full_like(like[len(found) :], torch.nan)])
 
 
@@ -71,6 +74,7 @@ class Recorder:
         times: output times in the direction of integration, or ``"steps"`` for every step.
         sign: direction of time.
         dense: the method's dense output.
+        ts, values: outputs so far; at first those at t0.
     """
 
     times: Any
@@ -78,17 +82,10 @@ class Recorder:
     dense: Dense
     with_tape: bool
     with_knots: bool
-    ts: list[float] = field(default_factory=list)
-    values: list[Tensor] = field(default_factory=list)
+    ts: list[float]
+    values: list[Tensor]
     rows: list[Row] = field(default_factory=list)
     steps: list[tuple[float, float, Tensor, tuple[Tensor, ...]]] = field(default_factory=list)
-    initial: int = 0
-
-    def begin(self, t0: float, y0: Tensor) -> None:
-        """Outputs at t0."""
-        wanted = [t0] if self.times == "steps" else [t for t in self.times if t == t0]
-        self.ts, self.initial = wanted, len(wanted)
-        self.values = [y0] * self.initial
 
     def keep(self, t: float, h: float, t1: float, y: Tensor, carry: Any, step: Any) -> None:
         """An accepted step from (t, y) to (t1, step.y1)."""
@@ -103,29 +100,19 @@ class Recorder:
         thetas = tuple(1.0 if time == t1 else (time - t) / h for time in self.ts[start:])
         row = Row(t, h, y, carry, thetas, slice(start, len(self.ts)))
         if thetas:
-            self.values.extend(y1 for y1 in self._read(row, y, step))
+            self.values += row.read(self.dense, y, step.y1, step.stages)
         if self.with_tape:
             self.rows.append(row)
         if self.with_knots:
             self.steps.append((t, h, y, step.stages))
 
-    def _read(self, row: Row, y: Tensor, step: Any) -> list[Tensor]:
-        return [
-            step.y1 if theta == 1.0 else self.dense(theta, row.h, y, step.stages) for theta in row.thetas
-        ]
-
-    def outputs(self, y0: Tensor) -> Tensor:
-        """(T, *y0.shape); rows that were not reached hold NaN."""
+    def finish(self, y0: Tensor) -> tuple[Tensor, Knots | None]:
+        """(outputs (T, *y0.shape), NaN where they were not reached; the kept steps, stacked)."""
         count = len(self.ts) if self.times == "steps" else len(self.times)
-        missing = [torch.full_like(y0, torch.nan)] * (count - len(self.values))
-        values = self.values + missing
-        return torch.stack(values) if values else y0.new_empty((0, *y0.shape))
-
-    def knots(self, y0: Tensor) -> Knots | None:
-        """The kept steps, stacked."""
-        if not self.with_knots or not self.steps:
-            return None
-        ts, hs, ys, stages = zip(*self.steps, strict=True)
-        t, h = (torch.tensor(x, dtype=torch.float64, device=y0.device) for x in (ts, hs))
-        columns = tuple(torch.stack(column) for column in zip(*stages, strict=True))
-        return Knots(t, h, torch.stack(ys), columns)
+        values = self.values + [torch.full_like(y0, torch.nan)] * (count - len(self.values))
+        ys = torch.stack(values) if values else y0.new_empty((0, *y0.shape))
+        if not self.steps:
+            return ys, None
+        starts, sizes, states, stages = zip(*self.steps, strict=True)
+        t, h = (torch.tensor(x, dtype=torch.float64, device=y0.device) for x in (starts, sizes))
+        return ys, Knots(t, h, torch.stack(states), tuple(torch.stack(k) for k in zip(*stages, strict=True)))

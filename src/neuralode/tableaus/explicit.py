@@ -103,9 +103,7 @@ DOPRI5 = Tableau(
 
 def _expand(*factored: tuple[str, ...]) -> tuple:
     """Rows of the interpolant from the factored form (scale, p, q): scale theta^2 (theta^2 + p theta + q)."""
-    return tuple(
-        row(0, *(row(scale)[0] * number for number in row(q, p, 1))) for scale, p, q in factored
-    )
+    return tuple(row(0, *(row(scale)[0] * number for number in row(q, p, 1))) for scale, p, q in factored)
 
 
 def _quartic(scale: str, first: str, p: str, q: str) -> tuple:
