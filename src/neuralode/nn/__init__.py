@@ -1,0 +1,8 @@
+"""Layers, flows and latent models that solve ODEs. Dimension 0 is the batch everywhere."""
+
+from .block import ODEBlock
+from .conv_field import ConvField
+from .gated_planar import GatedPlanar
+from .mlp_field import ConcatSquash, ConcatSquashMLP, MLPField
+
+__all__ = ["ConcatSquash", "ConcatSquashMLP", "ConvField", "GatedPlanar", "MLPField", "ODEBlock"]
