@@ -15,11 +15,12 @@ from .errors import SolverWarning
 from .field import VectorField
 from .layout import Layout, leaves
 from .methods import Method
-from .ops import REAL, Size, transforming
+from .ops import REAL, transforming
 from .registry import METHODS
 from .times import check_times, span_per_sample, step_grid
 
-Output = str | list[float] | Tensor
+Time = Any  # a float, or float64 (B,) with batch="independent"
+Times = Any  # a list of floats, or (T, B)
 FLOATING = (torch.float32, torch.float64, torch.complex64, torch.complex128)
 
 
@@ -38,11 +39,11 @@ class Problem:
     field: VectorField
     start: Callable[[Tensor, Tensor], Tensor]
     y0: Tensor
-    t0: Size
-    t1: Size
-    sign: Size
-    times: Output
-    grid: list[float] | Tensor | None
+    t0: Time
+    t1: Time
+    sign: Time
+    times: Times
+    grid: Times
     inputs: tuple[Tensor | None, Tensor | None, Tensor | None]
     batch: str | None
     method: Method

@@ -54,8 +54,8 @@ def select(condition: Any, a: Any, b: Any) -> Any:
     """a where the condition holds, else b."""
     if not isinstance(condition, Tensor):
         return a if condition else b
-    like = {"dtype": torch.float64, "device": condition.device}
-    return torch.where(condition, torch.as_tensor(a, **like), torch.as_tensor(b, **like))
+    a, b = (torch.as_tensor(x, dtype=torch.float64, device=condition.device) for x in (a, b))
+    return torch.where(condition, a, b)
 
 
 def clip(x: Any, low: Any, high: Any) -> Any:

@@ -1,6 +1,7 @@
 """The loop in which every sample has its own time, step size, acceptance and end; all samples share the calls of f."""
 
 import sys
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -64,6 +65,7 @@ def adaptive(problem: Problem, carry: Carry, size: Tensor, recorder: BatchRecord
     while going and trips < p.max_steps:
         h, t1 = clip_step(t, p.t1, sign, size.clamp(max=p.max_step), running)
         step = method.step(p.field, t, h, y, carry)
+        assert step.error is not None
         scaled = error_ratio(step.error, y, step.y1, p.rtol, p.atol)
         accept, factor, memory = p.controller.judge(
             MEASURES[p.batch](p.norm, scaled).double(), memory, method.error_order
@@ -90,7 +92,7 @@ def fixed(problem: Problem, carry: Carry, recorder: BatchRecorder) -> End:
     t, y, h = p.t0, p.y0, torch.zeros_like(p.t0)
     status = torch.zeros_like(t, dtype=torch.long)
     accepted = torch.zeros_like(status)
-    for start, stop in zip(grid[: p.max_steps], grid[1 : p.max_steps + 1], strict=False):
+    for start, stop in pairwise(grid[: p.max_steps + 1]):
         active = (start != stop) & (status >= 0)
         h = torch.where(active, stop - start, 0.0)
         step = p.method.step(p.field, t, h, y, carry)

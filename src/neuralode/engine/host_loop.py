@@ -83,6 +83,7 @@ def adaptive(problem: Problem, recorder: Recorder) -> End:
         elif 2 * h > left:  # two even steps rather than a long one and a sliver
             h = left / 2
         step = method.step(field, t, sign * h, y, carry)
+        assert step.error is not None
         scaled = error_ratio(step.error.detach(), y.detach(), step.y1.detach(), p.rtol, p.atol)
         accept, factor, memory = p.controller.judge(
             measure(p.norm, scaled).item(), memory, method.error_order

@@ -87,7 +87,7 @@ class _Backsolve(torch.autograd.Function):
         return ys, y1
 
     @staticmethod
-    def backward(ctx: Any, grad_ys: Tensor | None, grad_y1: Tensor | None) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_ys: Tensor | None, grad_y1: Tensor | None) -> tuple[Any, ...]:
         if torch.is_grad_enabled():
             raise RuntimeError(
                 "gradient='backsolve' has no second derivatives: use gradient='discrete' or 'direct'"
@@ -114,7 +114,8 @@ def _stops(
     whole = reached.reshape(len(states), -1).all(1).tolist()
     bars = [*([None] * len(ys) if grad_ys is None else grad_ys), grad_y1]
     stops: list[Size] = [problem.t0]
-    kept, kept_bars = [y0], [None]
+    kept: list[Tensor] = [y0]
+    kept_bars: list[Tensor | None] = [None]
     for j, time in enumerate([*times, problem.t1]):
         if whole[j]:
             stops, kept, kept_bars = [*stops, time], [*kept, states[j]], [*kept_bars, bars[j]]
@@ -207,7 +208,7 @@ def _stretch(
     grid = None
     if problem.grid is not None:
         grid = _grid_between(problem.grid, here, before)
-    field: Any = _Augmented(problem, pieces, tensors, ends if own_clocks else None)  # type: ignore[arg-type]
+    field: Any = _Augmented(problem, pieces, tensors, ends if own_clocks else None)
     return replace(
         problem, field=field, start=field,
         t0=t0, t1=t1, sign=sign, times=[t1], grid=grid, batch=None, norm=norm, first_step=size,
@@ -223,12 +224,12 @@ def _scalar(own: float | None, forward: float | Tensor) -> float:
     return float(forward.min()) if isinstance(forward, Tensor) else forward
 
 
-def _grid_between(grid: Any, here: Size, before: Size) -> list[float]:
+def _grid_between(grid: Any, here: Any, before: Any) -> list[float]:
     """The forward steps of a stretch, walked backward (on the shared clock: as many equal steps)."""
     if not isinstance(grid, Tensor):
-        low, high = sorted((here, before))  # type: ignore[type-var]
-        return [here, *(t for t in reversed(grid) if low < t < high), before]  # type: ignore[list-item]
-    low, high = torch.minimum(here, before), torch.maximum(here, before)  # type: ignore[arg-type]
+        low, high = sorted((here, before))
+        return [here, *(t for t in reversed(grid) if low < t < high), before]
+    low, high = torch.minimum(here, before), torch.maximum(here, before)
     inside = int(((grid > low) & (grid < high)).sum(0).max()) + 1
     return [i / inside for i in range(inside + 1)]
 
@@ -251,7 +252,7 @@ class _Augmented:
     """The right-hand side of [y, a, g] (and, per sample, the clock's speed)."""
 
     def __init__(
-        self, problem: Problem, pieces: Pieces, tensors: list[Tensor], clock: tuple[Tensor, Tensor] | None
+        self, problem: Problem, pieces: Pieces, tensors: list[Tensor], clock: tuple[Any, Any] | None
     ) -> None:
         self.problem, self.pieces, self.tensors, self.clock = problem, pieces, tensors, clock
 

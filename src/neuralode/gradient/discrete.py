@@ -57,9 +57,9 @@ class _Discrete(torch.autograd.Function):
         return tuple(tensor.detach() for tensor in run.tensors)
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
         y0, *tensors = ctx.saved_tensors
-        cotangents = _where_reached(ctx.reached, cotangents)
+        cotangents = tuple(_where_reached(ctx.reached, cotangents))
         if torch.is_grad_enabled():
             return None, None, *_again(ctx, y0, tensors, cotangents)
         with ctx.problem.reenter_autocast():

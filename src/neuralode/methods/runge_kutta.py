@@ -1,6 +1,7 @@
 """Explicit Runge-Kutta: one step function over any tableau (Hairer, Norsett, Wanner I, eq. II.1.8)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,12 +33,12 @@ def runge_kutta(tableau: Tableau) -> Method:
         powers = [theta]
         for _ in tableau.dense_floats[0][1:]:
             powers.append(powers[-1] * theta)
-        weights = [
+        weights: list[tuple[int, Any]] = [
             (i, sum((number * power for number, power in zip(row, powers, strict=True)), start=0.0 * theta))
             for i, row in enumerate(tableau.dense_floats)
             if any(row)
         ]
-        if isinstance(theta, float):
+        if not (isinstance(theta, Tensor) and isinstance(h, Tensor)):
             return combine(y, h, weights, stages)
         slope = torch.stack([spread(weight, y) * stages[i] for i, weight in weights]).sum(0)
         return torch.addcmul(y, slope, spread(h, y))

@@ -1,6 +1,6 @@
 """Explicit methods up to order five. Hairer I = Hairer, Norsett, Wanner, Solving ODEs I, 2nd ed. (1993)."""
 
-from .tableau import Tableau, row
+from .tableau import Row, Tableau, row
 
 EULER = Tableau(
     name="euler",
@@ -101,21 +101,22 @@ DOPRI5 = Tableau(
 )
 
 
-def _expand(*factored: tuple[str, ...]) -> tuple:
-    """Rows of the interpolant from the factored form (scale, p, q): scale theta^2 (theta^2 + p theta + q)."""
-    return tuple(row(0, *(row(scale)[0] * number for number in row(q, p, 1))) for scale, p, q in factored)
-
-
-def _quartic(scale: str, first: str, p: str, q: str) -> tuple:
-    """scale theta (theta - first) (theta^2 - p theta + q), coefficients of theta to theta^4."""
+def _quartic(scale: str, first: str, p: str, q: str) -> Row:
+    """scale theta (theta - first) (theta^2 - p theta + q): coefficients of theta to theta^4."""
     s, r, m, n = row(scale, first, p, q)
     return (-s * r * n, s * (n + r * m), -s * (r + m), s)
 
 
-def _double(scale: str, first: str, second: str) -> tuple:
-    """scale theta^2 (theta - first)(theta - second)."""
+def _double(scale: str, p: str, q: str) -> Row:
+    """scale theta^2 (theta^2 - p theta + q)."""
+    s, m, n = row(scale, p, q)
+    return (s * 0, s * n, -s * m, s)
+
+
+def _roots(scale: str, first: str, second: str) -> Row:
+    """scale theta^2 (theta - first) (theta - second)."""
     s, r, m = row(scale, first, second)
-    return (row(0)[0], s * r * m, -s * (r + m), s)
+    return (s * 0, s * r * m, -s * (r + m), s)
 
 
 TSIT5 = Tableau(
@@ -165,14 +166,12 @@ TSIT5 = Tableau(
     error_order=4,
     dense=(
         _quartic("-1.0530884977290216", "1.3299890189751412", "1.4364028541716351", "0.7139816917074209"),
-        *_expand(
-            ("0.1017", "-2.1966568338249754", "1.2949852507374631"),
-            ("2.490627285651252793", "-2.38535645472061657", "1.57803468208092486"),
-        ),
-        _double("-16.54810288924490272", "1.21712927295533244", "0.61620406037800089"),
-        _double("47.37952196281928122", "1.203071208372362603", "0.658047292653547382"),
-        _double("-34.87065786149660974", "1.2", "2/3"),
-        _double("2.5", "1", "0.6"),
+        _double("0.1017", "2.1966568338249754", "1.2949852507374631"),
+        _double("2.490627285651252793", "2.38535645472061657", "1.57803468208092486"),
+        _roots("-16.54810288924490272", "1.21712927295533244", "0.61620406037800089"),
+        _roots("47.37952196281928122", "1.203071208372362603", "0.658047292653547382"),
+        _roots("-34.87065786149660974", "1.2", "2/3"),
+        _roots("2.5", "1", "0.6"),
     ),
     dense_order=4,
     source="Tsitouras, Comput. Math. Appl. 62 (2011) 770-775",
