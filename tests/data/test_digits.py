@@ -24,5 +24,5 @@ def test_split_has_every_image_once_and_follows_the_seed():
 
 
 def test_share_is_checked():
-    with pytest.raises(ValueError, match="test: got 1.5, takes a share between 0 and 1"):
+    with pytest.raises(ValueError, match=r"test: got 1\.5, takes a share between 0 and 1"):
         digits(test=1.5)

@@ -31,7 +31,7 @@ def digits(seed: Seed = 0, *, test: float = 0.2) -> Digits:
     if not 0.0 < test < 1.0:
         raise ValueError(f"test: got {test}, takes a share between 0 and 1")
     try:
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+        from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImportError("digits() reads images from scikit-learn: pip install scikit-learn") from error
     pixels, names = load_digits(return_X_y=True)
