@@ -3,9 +3,13 @@
 from .block import ODEBlock
 from .cnf import CNF
 from .conv_field import ConvField
+from .forecaster import RNNForecaster
 from .gated_planar import GatedPlanar
+from .latent_ode import LatentODE
+from .likelihood import Gaussian, PoissonProcess
 from .mlp_field import ConcatSquash, ConcatSquashMLP, MLPField
 from .planar import PlanarFlow
+from .prediction import Prediction
 
 __all__ = [
     "CNF",
@@ -13,7 +17,12 @@ __all__ = [
     "ConcatSquashMLP",
     "ConvField",
     "GatedPlanar",
+    "Gaussian",
+    "LatentODE",
     "MLPField",
     "ODEBlock",
     "PlanarFlow",
+    "PoissonProcess",
+    "Prediction",
+    "RNNForecaster",
 ]
