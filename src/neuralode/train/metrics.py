@@ -22,14 +22,15 @@ TELL_EVERY = 0.2  # seconds between two calls of the watcher
 
 
 class Metrics(pl.Callback):
-    """Means of what `training_step` returned, a row each `every` steps, and a row for each validation.
+    """Means of what `training_step` returned, a row each `every` steps and at the last, and one for each validation.
 
     Columns: step, epoch, seconds, the names that the task returned, nfe_forward, nfe_backward; in validation
         rows the
     names that the task logged ("val_...") and val_nfe. The rows are part of the checkpoint.
     """
 
-    def __init__(self, every: int, watcher: Watcher | None = None) -> None:
+    def __init__(self, every: int, watcher: Watcher | None = None, title: str = "") -> None:
+        self.title = title
         self.every = every
         self.watcher = watcher
         self.rows: list[Row] = []
@@ -59,7 +60,8 @@ class Metrics(pl.Callback):
             tensor = torch.as_tensor(value, dtype=torch.float64).detach()
             self._sums[name] = self._sums[name] + tensor if name in self._sums else tensor
         self._count += 1
-        if trainer.global_step % self.every == 0:
+        last = trainer.should_stop or trainer.global_step == pl_module.steps
+        if last or trainer.global_step % self.every == 0:
             self._latest.update(self._means())
             self._add(trainer, self._means())
             self._sums, self._count = {}, 0
@@ -96,7 +98,7 @@ class Metrics(pl.Callback):
         steps, epochs = int(trainer.estimated_stepping_batches), int(trainer.max_epochs or 1)
         epoch = min(trainer.current_epoch + 1, epochs)
         values = {**self._latest, **(self._means() if not self.rows else {})}
-        self.watcher(Progress(trainer.global_step, steps, epoch, epochs, self.seconds, values))
+        self.watcher(Progress(self.title, trainer.global_step, steps, epoch, epochs, self.seconds, values))
 
     def state_dict(self) -> dict[str, Any]:
         columns = self.columns()

@@ -22,12 +22,14 @@ class Progress:
     """Where a run is.
 
     Attributes:
+        title: what is being trained.
         step, steps: optimiser steps done, and of the whole run.
         epoch, epochs: the epoch under way, from 1, and all of them.
         seconds: wall-clock time of the run, of earlier parts of a resumed run too.
         values: newest "loss", the task's metric, "nfe_forward", "nfe_backward", and "val_..." where known.
     """
 
+    title: str
     step: int
     steps: int
     epoch: int
@@ -46,12 +48,11 @@ Watcher = Callable[[Progress], None]
 
 
 class Bar:
-    """A `Watcher` that draws one line in the terminal; off a terminal it prints one line an epoch."""
+    """A `Watcher` that draws one line in the terminal; off a terminal it prints about ten."""
 
-    def __init__(self, title: str, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console()
-        self.title = title
-        self.epoch = 0
+        self.tenth = 0
         self.display = Display(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -75,16 +76,16 @@ class Bar:
 
     def __call__(self, progress: Progress) -> None:
         if self.line is None:
-            self.line = self.display.add_task(self.title, total=progress.steps, text="")
+            self.line = self.display.add_task(progress.title, total=progress.steps, text="")
         self.display.update(
             self.line,
             completed=progress.step,
-            description=f"{self.title} {progress.epoch}/{progress.epochs}",
+            description=f"{progress.title} {progress.epoch}/{progress.epochs}",
             text=progress.text(),
         )
-        done = progress.epoch if progress.step == progress.steps else progress.epoch - 1
-        if not self.console.is_terminal and done > self.epoch:
-            self.epoch = done
-            self.console.print(
-                f"{self.title} {done}/{progress.epochs}  {progress.text()}  {progress.seconds:.0f} s"
-            )
+        tenth = 10 * progress.step // progress.steps
+        if not self.console.is_terminal and tenth > self.tenth:
+            self.tenth = tenth
+            share = f"{100 * progress.step // progress.steps:3d} %"
+            line = f"{progress.title} {share}  {progress.text()}  {progress.seconds:.0f} s"
+            self.console.print(line, soft_wrap=True, highlight=False)

@@ -1,4 +1,4 @@
-"""What an exact resume needs beside Lightning's own checkpoint: random generators and the place in the data."""
+"""What an exact resume needs beside Lightning's own checkpoint: generators and the place in the data."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def restore_generators(states: dict[str, Any]) -> None:
 class Resumption(pl.Callback):
     """Saves the generators and the position of `loader` in every checkpoint, and puts both back on resume.
 
-    Lightning restores a loader of its own accord, but not when the checkpoint stands at the end of an epoch. The
+    Lightning restores a loader of its own accord, but not from a checkpoint at the end of an epoch. The
     generators wait for the first batch, because Lightning draws from them before it (validation, iterators).
 
     Args:

@@ -56,6 +56,7 @@ def fit(
     seed: int = 0,
     resume: bool = False,
     progress: bool | Watcher = False,
+    title: str | None = None,
     log_every: int = 10,
     save_every: float = 30.0,
     seconds: float | None = None,
@@ -80,6 +81,7 @@ def fit(
         resume: go on from the checkpoint in `run`, where there is one.
         progress: True draws a bar with loss, metric and NFE; a function is called with `Progress` a few times
             a second.
+        title: what the bar calls the run; by default the kind of task.
         log_every: steps in a row of the history.
         save_every: seconds between two checkpoints.
         seconds: stop cleanly after this wall-clock time.
@@ -99,10 +101,10 @@ def fit(
     checkpoint = None if folder is None else prepare(folder, _settings(task, epochs, seed, config), resume)
     training, validation = loaders if isinstance(loaders, tuple) else (loaders, None)
     training = training_loader(training, seed, trainer.get("devices", 1))
-    with _shown(progress, type(task).__name__) as watcher, quiet_lightning():
-        metrics = Metrics(log_every, watcher)
+    with _shown(progress) as watcher, quiet_lightning():
+        metrics = Metrics(log_every, watcher, title or type(task).__name__)
         budget = Budget(seconds, metrics)
-        callbacks = [*trainer.pop("callbacks", []), Resumption(training), metrics, budget]
+        callbacks = [*trainer.pop("callbacks", []), Resumption(training), budget, metrics]
         if folder is not None:
             callbacks.append(Keeper(folder, save_every, metrics, budget))
         torch.manual_seed(seed)
@@ -114,10 +116,10 @@ def fit(
     return Run(folder, driver.global_step, metrics.seconds, metrics.rows, not budget.spent)
 
 
-def _shown(progress: bool | Watcher, title: str) -> AbstractContextManager[Watcher | None]:
+def _shown(progress: bool | Watcher) -> AbstractContextManager[Watcher | None]:
     if callable(progress):
         return nullcontext(progress)
-    return Bar(title) if progress else nullcontext()
+    return Bar() if progress else nullcontext()
 
 
 def _settings(task: Task, epochs: int, seed: int, config: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class Task(pl.LightningModule, ABC):
         return self.recipe.make_optimizer(p for p in self.parameters() if p.requires_grad)
 
     def on_train_start(self) -> None:
-        # Not in configure_optimizers: there this number makes Lightning open the loader before its state is loaded.
+        # Not in configure_optimizers: asked there, Lightning opens the loader before its state is loaded.
         self.steps = int(self.trainer.estimated_stepping_batches)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
