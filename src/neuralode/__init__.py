@@ -5,6 +5,7 @@
 
 from .control import Controller
 from .errors import SolverError, SolverWarning
+from .events import Event
 from .gradient import Backsolve, Direct, Discrete
 from .registry import methods, register_method
 from .solution import Solution, Status
@@ -17,6 +18,7 @@ __all__ = [
     "Controller",
     "Direct",
     "Discrete",
+    "Event",
     "Solution",
     "Solver",
     "SolverError",

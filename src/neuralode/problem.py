@@ -29,10 +29,12 @@ class Problem:
     """A checked solve. One state tensor ``y0``; times are floats, or float64 (B,) with batch="independent".
 
     Attributes:
-        times: output times in the direction of integration, (T, B) when independent; ``"steps"``: every step.
+        times: output times in the direction of integration besides the two ends, (T, B) when independent;
+            ``"steps"``: every step.
         grid: the times of given steps, (N + 1, B) when independent; None: adaptive.
         inputs: t0, t1 and t_eval as the user gave them where a gradient is wanted, else None.
         sign: direction of time, 1 or -1, (B,) when independent.
+        watch: looks for events at every accepted step, None without.
         start: the field for a method's first call, at (t0, y0), where its value may be known already.
     """
 
@@ -57,6 +59,7 @@ class Problem:
     max_steps: int
     dense_output: bool
     autocast: tuple[str, torch.dtype, bool, bool]
+    watch: Any = None
 
     def reenter_autocast(self) -> AbstractContextManager[Any]:
         """The autocast state that the forward pass ran under."""
@@ -156,8 +159,7 @@ def prepare(
     t0, t1, sign, ends = (
         check_span(t_span) if samples is None else span_per_sample(t_span, samples, state.device)
     )
-    ends_only = t_eval is None and samples is None
-    times, marks = ([t0, t1], None) if ends_only else check_times(t_eval, t0, t1, sign, samples)
+    times, marks = ([], None) if t_eval is None else check_times(t_eval, t0, t1, sign, samples)
     grid = None if options.step is None else step_grid(options.step, t0, t1, sign)
     device = state.device.type
     field = VectorField(f, args, layout)

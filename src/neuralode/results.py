@@ -8,13 +8,16 @@ from torch import Tensor
 
 from .engine import Run
 from .errors import SolverError
+from .event_pass import Found
 from .layout import Layout
 from .output import DenseOutput
 from .problem import Problem
 from .solution import HINTS, SENTENCES, Solution, Status
 
 
-def build(problem: Problem, run: Run, layout: Layout | None, t_eval: Any, throw: bool) -> Solution:
+def build(
+    problem: Problem, run: Run, layout: Layout | None, t_eval: Any, found: Found | None, throw: bool
+) -> Solution:
     """The solution in the user's structure.
 
     Raises:
@@ -22,20 +25,20 @@ def build(problem: Problem, run: Run, layout: Layout | None, t_eval: Any, throw:
     """
     per_sample = isinstance(run.status, Tensor)
     success = not (bool((run.status < 0).any()) if per_sample else run.status < 0)
-    message = SENTENCES[Status.SUCCESS] if success else _failure(run, throw)
+    message = _failure(run, throw) if not success else SENTENCES[Status.SUCCESS if per_sample else run.status]
     shape = (lambda tensor: tensor) if layout is None else layout.unravel
     forward = problem.field.count
+    times, ys = run.times, run.ys
+    if t_eval is None:
+        times = torch.stack((problem.t0, run.t)) if per_sample else [problem.t0, run.t]
+        ys = torch.stack((problem.y0, run.y1))
     if isinstance(t_eval, Tensor):
         times = t_eval
     else:
-        times = (
-            _common(run.times)
-            if per_sample
-            else torch.tensor(run.times, dtype=torch.float64, device=run.ys.device)
-        )
+        times = _common(times) if per_sample else torch.tensor(times, dtype=torch.float64, device=ys.device)
     return Solution(
         t=times,
-        y=shape(run.ys),
+        y=shape(ys),
         y1=shape(run.y1),
         nfev=run.nfev,
         accepted=run.accepted,
@@ -44,6 +47,9 @@ def build(problem: Problem, run: Run, layout: Layout | None, t_eval: Any, throw:
         status=run.status if per_sample else int(run.status),
         success=success,
         message=message,
+        t_events=None if found is None else found.t_events,
+        y_events=None if found is None else [shape(y) for y in found.y_events],
+        event_mask=None if found is None else found.event_mask,
         interpolant=_interpolant(problem, run, shape) if problem.dense_output else None,
         backward_count=lambda: problem.field.count - forward,
     )

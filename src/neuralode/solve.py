@@ -11,6 +11,8 @@ from . import gradient as gradients
 from .control import CONTROLLERS, NORMS, Controller, Norm
 from .engine import LOOPS
 from .errors import unknown
+from .event_pass import solve_with_events
+from .events import as_events
 from .gradient import GRADIENTS, Gradient
 from .problem import prepare
 from .registry import METHODS
@@ -86,14 +88,27 @@ class Solver:
         return replace(self, **changes)
 
     def solve(
-        self, f: Callable[..., Any], t_span: Any, y0: Any, *, t_eval: Any = None, args: Any = ()
+        self,
+        f: Callable[..., Any],
+        t_span: Any,
+        y0: Any,
+        *,
+        t_eval: Any = None,
+        args: Any = (),
+        events: Any = None,
     ) -> Solution:
         """Integrate dy/dt = f(t, y, *args) with these options; see ``neuralode.solve``."""
         problem, layout = prepare(f, t_span, y0, t_eval, args, self)
         if problem.y0.numel() == 0:
             problem = replace(problem, t1=problem.t0)
-        run = gradients.run(problem, GRADIENTS.get(self.gradient, self.gradient), t_eval is None)
-        return build(problem, run, layout, t_eval, self.throw)
+        gradient = GRADIENTS.get(self.gradient, self.gradient)
+        if events is None:
+            run, found = gradients.run(problem, gradient), None
+        else:
+            run, found = solve_with_events(
+                problem, as_events(events), lambda plan: gradients.run(plan, gradient)
+            )
+        return build(problem, run, layout, t_eval, found, self.throw)
 
 
 def solve(
@@ -109,6 +124,7 @@ def solve(
     batch: str | None = None,
     gradient: Any = "discrete",
     backend: str = "eager",
+    events: Any = None,
     dense_output: bool = False,
     step: float | Tensor | None = None,
     first_step: float | None = None,
@@ -138,6 +154,9 @@ def solve(
         gradient: ``"discrete"`` (exact for the steps taken), ``"direct"`` (autograd through the loop),
             ``"backsolve"`` (the paper's adjoint), or an object with options such as ``Backsolve(rtol=1e-6)``.
         backend: ``"eager"``; ``"auto"`` takes the fastest that can run f, which today is eager.
+        events: a function g(t, y, *args), an ``Event(g, direction, terminal)``, or a list of them: zeros of g are
+            located on the dense output, sample by sample with batch="independent" (g then returns (B,)). Found in
+            ``t_events`` and ``y_events``, differentiable (once); a terminal event ends the integration there.
         dense_output: keep every step, so that ``sol(t)`` gives the solution at any time.
         step: None: adaptive; a number: constant steps, the last shortened to land on t1; a 1-D tensor: the times
             of the steps. Methods without an error estimate need it.
@@ -165,4 +184,4 @@ def solve(
         method, rtol, atol, batch, gradient, backend, dense_output, step, first_step, min_step, max_step, max_steps,
         controller, norm, throw,
     )  # fmt: skip
-    return options.solve(f, t_span, y0, t_eval=t_eval, args=args)
+    return options.solve(f, t_span, y0, t_eval=t_eval, args=args, events=events)

@@ -50,9 +50,6 @@ def check_times(
         if t_eval != "steps":
             raise ValueError(f"t_eval must be None, times or 'steps', got {t_eval!r}")
         return t_eval, None
-    if t_eval is None:
-        assert isinstance(t0, Tensor) and isinstance(t1, Tensor)
-        return torch.stack((t0, t1)), None
     given = torch.as_tensor(t_eval)
     if given.is_complex() or given.dtype == torch.bool:
         raise TypeError(f"t_eval must hold real times, got {given.dtype}")

@@ -29,7 +29,8 @@ class End(NamedTuple):
 
 def integrate(problem: Problem, tape: bool = False) -> Run:
     """Solve ``problem`` for batch "independent"; ``tape``: keep what a gradient needs."""
-    recorder = BatchRecorder(problem.times, problem.sign, problem.method.dense, tape, problem.dense_output)
+    times = problem.times if len(problem.times) else problem.t0.new_empty((0, len(problem.y0)))
+    recorder = BatchRecorder(times, problem.sign, problem.method.dense, tape, problem.dense_output)
     recorder.begin(problem.t0, problem.y0)
     carry = problem.method.init(problem.start, problem.t0, problem.y0)
     size = None if problem.grid is not None else first_size(problem, carry)
@@ -71,13 +72,15 @@ def adaptive(problem: Problem, carry: Carry, size: Tensor, recorder: BatchRecord
             MEASURES[p.batch](p.norm, scaled).double(), memory, method.error_order
         )
         accept = accept & running
+        t1, stopped = end_at_event(p, t, h, t1, y, step, accept)
         clipped = (h.abs() < size) & accept & (factor >= 1)
         after = recorder.reach(t1, accept)
         size = torch.where(clipped, torch.maximum(size, factor * h.abs()), factor * h.abs())
         failed = running & ~accept & (size < floor)
         status = torch.where(failed, int(Status.STEP_TOO_SMALL), status)
         accepted, rejected = accepted + accept, rejected + (running & ~accept)
-        running = running & ~failed & ~(accept & (t1 == p.t1))
+        status = torch.where(stopped, int(Status.EVENT), status)
+        running = running & ~failed & ~stopped & ~(accept & (t1 == p.t1))
         going, any_output = torch.stack((running.any(), (after > recorder.cursor).any())).tolist()
         recorder.keep(t1, after, any_output, Attempt(t, h, y, carry, step.stages, accept), step.y1)
         t, y, carry = advance(accept, t1, step, t, y, carry)
@@ -93,18 +96,20 @@ def fixed(problem: Problem, carry: Carry, recorder: BatchRecorder) -> End:
     status = torch.zeros_like(t, dtype=torch.long)
     accepted = torch.zeros_like(status)
     for start, stop in pairwise(grid[: p.max_steps + 1]):
-        active = (start != stop) & (status >= 0)
+        active = (start != stop) & (status == 0)
         h = torch.where(active, stop - start, 0.0)
         step = p.method.step(p.field, t, h, y, carry)
         finite = torch.isfinite(step.y1).reshape(len(y), -1).all(1)
         accept = active & finite
         status = torch.where(active & ~finite, int(Status.NONFINITE), status)
+        stop, stopped = end_at_event(p, t, h, stop, y, step, accept)
+        status = torch.where(stopped, int(Status.EVENT), status)
         after = recorder.reach(stop, accept)
         any_output = bool((after > recorder.cursor).any())
         recorder.keep(stop, after, any_output, Attempt(t, h, y, carry, step.stages, accept), step.y1)
         t, y, carry = advance(accept, stop, step, t, y, carry)
         accepted = accepted + accept
-    status = torch.where((t != p.t1) & (status >= 0), int(Status.MAX_STEPS), status)
+    status = torch.where((t != p.t1) & (status == 0), int(Status.MAX_STEPS), status)
     return End(status, t, y, h, accepted, torch.zeros_like(accepted))
 
 
@@ -114,6 +119,17 @@ def advance(
     """Every sample's next (t, y, carry): the step's where it was accepted."""
     carried = tuple(merge(accept, new, old) for new, old in zip(step.carry, carry, strict=True))
     return torch.where(accept, t1, t), merge(accept, step.y1, y), carried
+
+
+def end_at_event(
+    problem: Problem, t: Tensor, h: Tensor, t1: Tensor, y: Tensor, step: Step, accept: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(the end of each sample's step, which samples a terminal event stops there)."""
+    if problem.watch is None:
+        return t1, torch.zeros_like(accept)
+    theta = problem.watch.look(t, h, t1, y, step, accept)
+    stopped = torch.isfinite(theta)
+    return torch.where(stopped, t + theta.nan_to_num(posinf=0.0) * h, t1), stopped
 
 
 def first_size(problem: Problem, carry: Carry) -> Tensor:

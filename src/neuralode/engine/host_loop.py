@@ -91,9 +91,12 @@ def adaptive(problem: Problem, recorder: Recorder) -> End:
         if accept:
             t1 = p.t1 if last else t + sign * h
             recorder.keep(t, sign * h, t1, y, carry, step)
+            stop = None if p.watch is None else p.watch.look(t, sign * h, t1, y, step)
             size = max(size, factor * h) if h < size and factor >= 1 else factor * h
             t, y, carry = t1, step.y1, step.carry
             accepted += 1
+            if stop is not None:
+                return End(Status.EVENT, stop, y, size, accepted, rejected)
             continue
         rejected += 1
         size = factor * h
@@ -111,7 +114,10 @@ def fixed(problem: Problem, recorder: Recorder) -> End:
             return End(Status.MAX_STEPS, t, y, t1 - t, count, 0)
         step = method.step(field, t, t1 - t, y, carry)
         recorder.keep(t, t1 - t, t1, y, carry, step)
+        stop = None if p.watch is None else p.watch.look(t, t1 - t, t1, y, step)
         y, carry = step.y1, step.carry
+        if stop is not None:
+            return End(Status.EVENT, stop, y, t1 - t, count + 1, 0)
         finite.append(torch.isfinite(y.detach()).all())
     steps = len(finite)
     if finite and not torch.stack(finite).all():

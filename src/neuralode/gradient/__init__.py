@@ -13,13 +13,13 @@ Gradient = Direct | Discrete | Backsolve
 GRADIENTS: dict[str, Gradient] = {"direct": Direct(), "discrete": Discrete(), "backsolve": Backsolve()}
 
 
-def run(problem: Problem, gradient: Gradient, ends_only: bool) -> Run:
-    """Solve ``problem`` so that its result is differentiable; ``ends_only``: the outputs are the two ends."""
+def run(problem: Problem, gradient: Gradient) -> Run:
+    """Solve ``problem`` so that its result is differentiable."""
     if not torch.is_grad_enabled():
         return LOOPS[problem.batch](problem)
     if problem.inputs == (None, None, None):
         return gradient.solve(problem)
-    return endpoints.with_outputs(problem, gradient.solve(endpoints.with_start(problem)), ends_only)
+    return endpoints.with_outputs(problem, gradient.solve(endpoints.with_start(problem)))
 
 
 __all__ = ["GRADIENTS", "Backsolve", "Direct", "Discrete", "Gradient", "run"]

@@ -36,17 +36,13 @@ def with_start(problem: Problem) -> Problem:
     return problem if t0 is None else replace(problem, y0=nudge(problem, t0, problem.y0, -1.0))
 
 
-def with_outputs(problem: Problem, run: Run, default: bool) -> Run:
-    """The run whose outputs depend on their times; ``default``: the outputs are those at the two ends."""
-    t0, t1, t_eval = problem.inputs
-    ys, y1 = run.ys, run.y1
+def with_outputs(problem: Problem, run: Run) -> Run:
+    """The run whose end depends on t1, and whose outputs depend on t_eval."""
+    _, t1, t_eval = problem.inputs
+    ys, y1, *rest = run.tensors
     if t1 is not None:
         y1 = nudge(problem, t1, y1, 1.0)
-    if default:
-        first = ys[0] if t0 is None else nudge(problem, t0, ys[0], 1.0)
-        ys = torch.stack((first, ys[1] if t1 is None else nudge(problem, t1, ys[1], 1.0)))
-    elif t_eval is not None:
+    if t_eval is not None:
         rows: Any = t_eval.T if t_eval.dim() == 2 else t_eval
         ys = torch.stack([nudge(problem, row, y, 1.0) for row, y in zip(rows, ys, strict=True)])
-    tensors = (ys, y1, *run.tensors[2:])
-    return run.with_tensors(tensors)
+    return run.with_tensors((ys, y1, *rest))
