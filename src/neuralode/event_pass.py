@@ -164,7 +164,8 @@ def _sharpen(problem: Problem, event: Event, t: Tensor, y: Tensor) -> tuple[Tens
     along = torch.zeros_like(slope.real) if g_y is None else (g_y.conj() * slope).real
     rate = along.reshape(len(y), -1).sum(1) if batched else along.sum()
     rate = (rate if g_t is None else rate + g_t).double()
-    if bool((known & (rate == 0)).any()):
+    flat = rate.abs() <= GRAZING
+    if bool((known & flat).any()):
         warnings.warn(
             "an event grazes zero (dg/dt = 0): its time has no derivative", SolverWarning, stacklevel=2
         )
