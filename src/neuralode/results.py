@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .engine import Run
 from .errors import SolverError
-from .event_pass import Found
+from .events import Found
 from .layout import Layout
 from .output import DenseOutput
 from .problem import Problem

@@ -11,8 +11,7 @@ from . import gradient as gradients
 from .control import CONTROLLERS, NORMS, Controller, Norm
 from .engine import LOOPS
 from .errors import unknown
-from .event_pass import solve_with_events
-from .events import as_events
+from .events import as_events, solve_with_events
 from .gradient import GRADIENTS, Gradient
 from .problem import prepare
 from .registry import METHODS

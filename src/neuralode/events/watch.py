@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .control import root
-from .methods import Step
-from .ops import REAL, spread
-from .problem import Problem
+from ..control import root
+from ..methods import Step
+from ..ops import REAL, spread
+from ..problem import Problem
 
 
 @dataclass(frozen=True)
@@ -94,23 +94,28 @@ class Watch:
 
     def look(self, t: float, h: float, t1: float, y: Tensor, step: Step) -> float | None:
         """The time of this accepted step's first terminal event, if it has one."""
-        dense = self.problem.method.dense
         hits = []
         for index, event in enumerate(self.events):
             low, high = self.values[index], self._measure(event, t1, step.y1)
             self.values[index] = high
             if crossed(low, high, event.direction):
-                # The loop variable is bound now: root calls the function before the next turn.
-                theta = root(
-                    lambda x, e=event: self._measure(e, t + x * h, dense(x, h, y, step.stages)), low, high
-                )
-                hits.append((theta, index))
+                hits.append((self._locate(event, t, h, y, step, low, high), index))
         hits.sort()
         for theta, index in hits:
             self.found.append((index, torch.tensor([t + theta * h], dtype=torch.float64, device=y.device)))
             if self.events[index].terminal:
                 return t + theta * h
         return None
+
+    def _locate(
+        self, event: Event, t: float, h: float, y: Tensor, step: Step, low: float, high: float
+    ) -> float:
+        dense = self.problem.method.dense
+
+        def inside(x: float) -> float:
+            return self._measure(event, t + x * h, dense(x, h, y, step.stages))
+
+        return float(root(inside, low, high))
 
 
 @dataclass

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .engine import LOOPS, Run
-from .errors import SolverWarning
-from .events import BatchWatch, Event, Watch, evaluate
-from .ops import REAL, merge, spread
-from .problem import Problem
+from ..engine import LOOPS, Run
+from ..errors import SolverWarning
+from ..ops import REAL, merge, spread
+from ..problem import Problem
+from .watch import BatchWatch, Event, Watch, evaluate
 
 # |dg/dt| below which the time of an event has no usable derivative.
 GRAZING = 1e-14
