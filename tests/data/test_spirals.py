@@ -19,12 +19,12 @@ def test_every_point_lies_on_its_spiral():
     s = spirals(n=50, noise=0.0)
     x = torch.cat((s.truth, s.later_truth), dim=1)
     angle = x.norm(dim=-1) / 0.3
-    turn = torch.where(s.clockwise, -1.0, 1.0)[:, None]
+    turn = torch.where(s.clockwise, 1.0, -1.0)[:, None]
     again = 0.3 * angle[..., None] * torch.stack((angle.cos(), turn * angle.sin()), dim=-1)
     # float32 curves of size 6: the angle is known to 1e-6 relative, times the radius
     assert (x - again).abs().max() < 1e-4
     assert angle.max() <= 6 * math.pi * (1 + 1e-6)
-    assert torch.allclose(angle.diff(dim=1), s.times[1] - s.times[0], atol=1e-4)
+    assert torch.allclose(-angle.diff(dim=1), s.times[1] - s.times[0], atol=1e-4)
     assert torch.equal(s.observed, s.truth)
 
 
@@ -32,7 +32,7 @@ def test_clockwise_means_clockwise():
     s = spirals(n=30, noise=0.0)
     x, step = s.truth[:, :-1], s.truth.diff(dim=1)
     cross = x[..., 0] * step[..., 1] - x[..., 1] * step[..., 0]
-    assert ((cross[:, 1:] < 0) == s.clockwise[:, None]).all()
+    assert ((cross < 0) == s.clockwise[:, None]).all()
 
 
 def test_noise_has_its_size_and_its_seed():

@@ -9,7 +9,7 @@ from torch import Tensor
 from .seeds import Seed, at_least, generator, not_negative
 
 GROWTH = 0.3  # radius gained per radian
-TURN = 6.0 * math.pi  # angle at which every curve ends
+TURN = 6.0 * math.pi  # largest angle of a curve
 STEP = TURN / 500  # radians, and units of time, between two points
 
 
@@ -52,10 +52,11 @@ class Observations:
 def spirals(
     n: int = 1000, points: int = 100, noise: float = 0.1, seed: Seed = 0, *, later: int = 100
 ) -> Spirals:
-    """Pieces of the Archimedean spiral r = 0.3 theta, theta up to 6 pi, walked outward; half are mirror images.
+    """Pieces of the Archimedean spiral r = 0.3 theta, theta up to 6 pi, walked inward; half are mirror images.
 
     A piece starts at an angle of its own, drawn uniformly so that its `points + later` points, 6 pi / 500 apart,
-    stay below 6 pi; one unit of time is one radian. The paper gives neither its formula nor its noise.
+    fit; one unit of time is one radian. The paper gives neither its formula nor its noise. Inward, because the
+    later points of the outermost pieces of an outward walk would lie where no training window ever was.
 
     Args:
         n: spirals; `n // 2` of them are clockwise.
@@ -77,10 +78,11 @@ def spirals(
         raise ValueError(f"points + later: got {total}, takes at most 500")
     source = generator(seed)
     grid = STEP * torch.arange(total)
-    start = (TURN - STEP * total) * torch.rand(n, generator=source)
+    length = STEP * total
+    start = length + (TURN - length) * torch.rand(n, generator=source)
     clockwise = torch.randperm(n, generator=source) < n // 2
-    angle = start[:, None] + grid
-    turn = torch.where(clockwise, -1.0, 1.0)[:, None]
+    angle = start[:, None] - grid
+    turn = torch.where(clockwise, 1.0, -1.0)[:, None]
     curves = GROWTH * angle[..., None] * torch.stack((angle.cos(), turn * angle.sin()), dim=-1)
     observed = curves[:, :points] + noise * torch.randn(n, points, 2, generator=source)
     return Spirals(grid[:points], curves[:, :points], observed, clockwise, grid[points:], curves[:, points:])
