@@ -3,7 +3,7 @@
 #   make test      the test-suite
 #   make test-all  the test-suite with the slow tests
 #   make lint      style, format, types, direction of imports
-#   make clean     remove .venv, caches and what the demo wrote
+#   make clean     remove .venv and caches; runs stay
 
 SHELL := /bin/bash
 BIN := .venv/bin
@@ -38,7 +38,6 @@ lint-imports: .venv/.has-dev
 
 clean:
 	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	rm -rf demo runs report lightning_logs
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp an extra, in a chain so that `make -j` installs one at a time. A stamp is written last:
