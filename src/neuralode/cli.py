@@ -25,12 +25,32 @@ console = Console()
 INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
 
 
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for results, pictures and the page.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """Train and compare: continuous depth, flows, irregular series. Ends with a page of tables and pictures."""
+    from .experiments import demo as experiments
+
+    with _explained("neuralode demo"):
+        made = experiments.run(out, seed=seed, progress=True)
+    for shown in made.tables:
+        table = Table(*shown.columns, title=shown.title, title_justify="left")
+        for place, row in enumerate(shown.rows):
+            table.add_row(*row, style="bold" if place in shown.ours else None)
+        console.print(table)
+    console.print(
+        f"{made.seconds:.0f} s. The page with the pictures: {made.report.resolve()}", soft_wrap=True
+    )
+
+
 @train.command("mnist")
 def train_mnist(
     data: Annotated[Path, typer.Option(help="Folder with the four IDX files of MNIST.")],
     epochs: Annotated[int | None, typer.Option(help="Passes over the images (default 1).")] = None,
     limit: Annotated[int | None, typer.Option(help="Train on the first so many only (default all).")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images in a step (default 32).")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images in a step (default 16).")] = None,
     tolerance: Annotated[
         float | None, typer.Option(help="rtol and atol of the solve (default 0.001).")
     ] = None,

@@ -133,3 +133,9 @@ def test_weights_come_back_and_mismatches_are_named(tmp_path):
         load_weights(nn.Linear(2, 4), tmp_path / "w")
     with pytest.raises(CheckpointError, match="weights only"):
         SafeCheckpoints().load_checkpoint(tmp_path / "w")
+
+
+def test_files_have_the_permissions_of_any_new_file(tmp_path):
+    (tmp_path / "new").touch()
+    save_weights(nn.Linear(2, 3), tmp_path / "w")
+    assert (tmp_path / "w").stat().st_mode == (tmp_path / "new").stat().st_mode

@@ -84,7 +84,7 @@ class DigitsResult:
     batch: int
 
 
-def run(out: Path, *, epochs: int = 18, seed: int = 0, progress: bool | Watcher = False) -> DigitsResult:
+def run(out: Path, *, epochs: int = 12, seed: int = 0, progress: bool | Watcher = False) -> DigitsResult:
     """Train the three networks, turn the tolerance of the first, and write digits.json and the weights into `out`.
 
     Args:
@@ -103,7 +103,7 @@ def run(out: Path, *, epochs: int = 18, seed: int = 0, progress: bool | Watcher 
     networks, models = [], {}
     for name, middle in middles.items():
         torch.manual_seed(seed)
-        models[name] = classifier(middle(), CHANNELS, halvings=1)
+        models[name] = classifier(middle(), CHANNELS, size=8, halvings=1)
         loaders = (
             Batches((data.train_x, data.train_y), BATCH, seed=seed),
             Batches((data.test_x, data.test_y), len(data.test_x), shuffle=False),

@@ -33,10 +33,10 @@ class MnistSettings:
 
     epochs: int = 1
     limit: int | None = None
-    batch: int = 32
+    batch: int = 16
     channels: int = 32
     tolerance: float = 1e-3
-    lr: float = 0.1
+    lr: float = 0.05
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -100,9 +100,9 @@ def run(
     torch.manual_seed(settings.seed)
     block = continuous(settings.channels, rtol=settings.tolerance, atol=settings.tolerance, controller="i")
     task = Classifier(
-        classifier(block, settings.channels, halvings=2),
-        Recipe("sgd", lr=settings.lr, weight_decay=5e-4, schedule="cosine", warmup=0.1, clip=1.0),
-        augment=partial(jitter, shift=2.0, rotate=10.0, scale=0.1, shear=5.0),
+        classifier(block, settings.channels, size=28, halvings=2),
+        Recipe("sgd", lr=settings.lr, weight_decay=5e-4, schedule="cosine", warmup=0.2),
+        augment=partial(jitter, shift=1.0, rotate=5.0, scale=0.05, shear=2.5),
         label_smoothing=0.05,
     )
     done = fit(

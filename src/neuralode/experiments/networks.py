@@ -45,19 +45,24 @@ def residual(channels: int, layers: int) -> nn.Module:
     return nn.Sequential(*(Residual(channels) for _ in range(layers)))
 
 
-def classifier(middle: nn.Module, channels: int, *, halvings: int, classes: int = 10) -> nn.Sequential:
-    """Stem, `middle`, head: images (B, 1, H, W) to logits (B, classes).
+def classifier(
+    middle: nn.Module, channels: int, *, size: int, halvings: int, classes: int = 10
+) -> nn.Sequential:
+    """Stem, `middle`, head: images (B, 1, size, size) to logits (B, classes).
 
     Args:
-        middle: keeps the shape (B, channels, H / 2**halvings, W / 2**halvings).
+        middle: keeps the shape (B, channels, side, side), side = size / 2**halvings.
         channels: width of the network.
+        size: width of the images, a multiple of 2**halvings.
         halvings: strided 4x4 convolutions behind the first 3x3 one.
         classes: columns of the logits.
     """
     stem: list[nn.Module] = [nn.Conv2d(1, channels, 3, padding=1)]
     for _ in range(halvings):
         stem += [_norm(channels), nn.ReLU(), nn.Conv2d(channels, channels, 4, stride=2, padding=1)]
-    head = [_norm(channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]
+    # No pooling over the image: the means of normalised maps say little, and networks learn from them slowly.
+    features = channels * (size >> halvings) ** 2
+    head = [_norm(channels), nn.ReLU(), nn.Flatten(), nn.Linear(features, classes)]
     return nn.Sequential(*stem, middle, *head)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from .batches import Replay
+from .batches import Replay, Resumable
 from .checkpoint import SafeCheckpoints
 from .task import Task
 
@@ -36,7 +36,14 @@ def training_loader(loader: Loader, seed: int, devices: Any) -> Loader:
     """`loader` itself where it can say and restore its position, else wrapped in `Replay`.
 
     On several devices Lightning has to see a `DataLoader` itself, to share it out.
+
+    Raises:
+        ValueError: on several devices, for a loader of this package: each device would see every batch.
     """
+    if devices != 1 and isinstance(loader, Resumable):
+        raise ValueError(
+            f"loaders: {type(loader).__name__} is for one device; give a DataLoader for devices={devices}"
+        )
     return loader if hasattr(loader, "state_dict") or devices != 1 else Replay(loader, seed=seed)
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import lightning
+import torch
+
+from .. import __version__
 from .whole import write_json
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -57,10 +60,4 @@ def _same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> No
 
 
 def _versions() -> dict[str, str]:
-    found = {}
-    for package in ("neuralode", "torch", "lightning"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
-    return found
+    return {"neuralode": __version__, "torch": torch.__version__, "lightning": lightning.__version__}

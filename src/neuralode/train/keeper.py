@@ -54,7 +54,8 @@ class Keeper(pl.Callback):
     def save(self, trainer: pl.Trainer) -> None:
         """Write both files now."""
         trainer.save_checkpoint(self.folder / CHECKPOINT)
-        self.metrics.write(self.folder / METRICS)
+        if trainer.is_global_zero:
+            self.metrics.write(self.folder / METRICS)
         self._saved = time.perf_counter()
 
     def _due(self) -> bool:

@@ -58,7 +58,7 @@ def fit(
     progress: bool | Watcher = False,
     title: str | None = None,
     log_every: int = 10,
-    save_every: float = 30.0,
+    save_every: float = 10.0,
     seconds: float | None = None,
     config: Mapping[str, Any] | None = None,
     **trainer: Any,
@@ -110,7 +110,7 @@ def fit(
         torch.manual_seed(seed)
         driver = make_trainer(callbacks, epochs, **trainer)
         drive(driver, task, training, validation, checkpoint)
-    if folder is not None:
+    if folder is not None and driver.is_global_zero:
         metrics.write(folder / METRICS)
         save_weights(task.model, folder / WEIGHTS)
     return Run(folder, driver.global_step, metrics.seconds, metrics.rows, not budget.spent)

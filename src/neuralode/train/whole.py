@@ -18,7 +18,10 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        aside.touch()
+        mode = aside.stat().st_mode
         write(aside)
+        aside.chmod(mode)  # safetensors puts a file of its own there, readable by its owner alone
         _flush(aside)
         os.replace(aside, path)
     finally:
