@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 import neuralode
 from neuralode import cli
-from neuralode.experiments import mnist
+from neuralode.experiments import demo, mnist
+from neuralode.experiments.report import Table
 from neuralode.train import Run
 
 
@@ -73,6 +74,17 @@ def test_doctor_says_when_something_is_wrong(command, monkeypatch):
     result = command("doctor")
     assert result.exit_code == 1
     assert "failed" in result.output
+
+
+def test_demo_prints_its_tables_and_the_report(command, monkeypatch, tmp_path):
+    rows = (("ODE-Net", "0.42 %"), ("ResNet", "0.41 %"))
+    found = Table("a title", ("network", "test error"), rows, frozenset({0}))
+    made = demo.Demo((found,), tmp_path / "report.html", 1.0)
+    monkeypatch.setattr(demo, "run", lambda out, seed, progress: made)
+    result = command("demo", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    for text in ("a title", "ODE-Net", "0.42 %", str(tmp_path / "report.html")):
+        assert text in result.output
 
 
 def test_train_mnist_trains_refuses_and_resumes(command, digits_folder, tmp_path):

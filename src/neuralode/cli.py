@@ -27,13 +27,13 @@ INTERRUPTED = 130  # exit status of a program that Ctrl-C ended
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for results, pictures and the page.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder for results, pictures and the page.")] = Path("runs/demo"),
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
 ) -> None:
     """Train and compare: continuous depth, flows, irregular series. Ends with a page of tables and pictures."""
     from .experiments import demo as experiments
 
-    with _explained("neuralode demo"):
+    with _explained("The demo starts anew when it is called again."):
         made = experiments.run(out, seed=seed, progress=True)
     for shown in made.tables:
         table = Table(*shown.columns, title=shown.title, title_justify="left")
@@ -70,7 +70,9 @@ def train_mnist(
 
     given = {"epochs": epochs, "limit": limit, "batch": batch, "tolerance": tolerance, "seed": seed}
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    with _explained(f"neuralode train mnist --data {data} --run {run} --resume"):
+    with _explained(
+        f"The run is saved; go on with\n  neuralode train mnist --data {data} --run {run} --resume"
+    ):
         known = mnist.stored_settings(run) if resume else mnist.MnistSettings()
         result = mnist.run(data, replace(known, **chosen), run, resume=resume, progress=True)
     table = Table("", "", show_header=False, title="ODE-Net on MNIST")
@@ -114,17 +116,15 @@ def doctor() -> None:
 
 
 @contextmanager
-def _explained(again: str) -> Iterator[None]:
-    """Errors that the user can mend end in a sentence and status 1; Ctrl-C says how to go on."""
+def _explained(advice: str) -> Iterator[None]:
+    """Errors that the user can mend end in a sentence and status 1; Ctrl-C in `advice` and status 130."""
     from .data import DataError
     from .train import CheckpointError
 
     try:
         yield
     except KeyboardInterrupt:
-        console.print(
-            f"Interrupted. What was saved is whole; go on with\n  {again}", highlight=False, soft_wrap=True
-        )
+        console.print(f"Interrupted. {advice}", highlight=False, soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     except (DataError, CheckpointError, OSError, ValueError) as error:
         Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)

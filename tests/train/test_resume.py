@@ -1,5 +1,6 @@
 """A run that was stopped and resumed is the run that was not: same losses and weights, bit for bit."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -106,8 +107,10 @@ def test_a_run_stopped_by_its_budget_goes_on_where_it_stopped(tmp_path):
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
     first = fit(Classifier(network(), recipe()), run=tmp_path, **settings("batches"))
+    text = (tmp_path / METRICS).read_text()
     again = fit(Classifier(network(), recipe()), run=tmp_path, resume=True, **settings("batches"))
     assert again.history == first.history
+    assert (tmp_path / METRICS).read_text() == text
     assert again.steps == first.steps
 
 
@@ -131,6 +134,30 @@ def test_a_used_folder_is_not_overwritten(tmp_path):
             Classifier(network(), recipe()), run=tmp_path, resume=True, **{**settings("batches"), "epochs": 4}
         )
     assert (tmp_path / CHECKPOINT).read_bytes() == before
+
+
+@pytest.mark.parametrize("at", [1, 4, 5, 7, 15])
+def test_ctrl_c_saves_behind_the_batch_and_the_run_goes_on_there(tmp_path, at):
+    whole = Classifier(network(), recipe(), augment=noise)
+    expected = fit(whole, **settings("batches"))
+    calls = 0
+
+    def press(x: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return noise(x)
+
+    listener = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        fit(Classifier(network(), recipe(), augment=press), run=tmp_path, **settings("batches"))
+    assert signal.getsignal(signal.SIGINT) is listener
+    assert SafeCheckpoints().load_checkpoint(tmp_path / CHECKPOINT)["global_step"] == at
+    task = Classifier(network(), recipe(), augment=noise)
+    rest = fit(task, run=tmp_path, resume=True, **settings("batches"))
+    assert losses(rest.history) == losses(expected.history)
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), task.parameters(), strict=True))
 
 
 SCRIPT = """

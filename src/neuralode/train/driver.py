@@ -13,6 +13,7 @@ import lightning.pytorch as pl
 
 from .batches import Replay, Resumable
 from .checkpoint import SafeCheckpoints
+from .keeper import Keeper
 from .task import Task
 
 Loader = Iterable[Any]
@@ -48,18 +49,29 @@ def training_loader(loader: Loader, seed: int, devices: Any) -> Loader:
 
 
 def drive(
-    trainer: pl.Trainer, task: Task, training: Loader, validation: Loader | None, checkpoint: Path | None
+    trainer: pl.Trainer,
+    task: Task,
+    loaders: tuple[Loader, Loader | None],
+    checkpoint: Path | None,
+    keeper: Keeper | None,
 ) -> None:
-    """Run `trainer`, from `checkpoint` where given; Ctrl-C raises KeyboardInterrupt, as everywhere else."""
-    with _interruptible(trainer):
+    """Run `trainer` on (training, validation), from `checkpoint` where given.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, as everywhere else; `keeper` has saved before.
+    """
+    training, validation = loaders
+    with _interruptible(trainer, keeper):
         trainer.fit(task, training, validation, ckpt_path=checkpoint, weights_only=True)
 
 
 @contextmanager
-def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
-    """Turn Lightning's exit on Ctrl-C back into KeyboardInterrupt, and listen to Ctrl-C again afterwards."""
-    main = threading.current_thread() is threading.main_thread()
-    listener = signal.getsignal(signal.SIGINT) if main else None
+def _interruptible(trainer: pl.Trainer, keeper: Keeper | None) -> Iterator[None]:
+    """Let the keeper save before Ctrl-C ends the run; turn Lightning's exit back into KeyboardInterrupt."""
+    main = threading.current_thread() is threading.main_thread()  # others may not set signals
+    before = signal.getsignal(signal.SIGINT)
+    if main and keeper is not None:
+        signal.signal(signal.SIGINT, lambda number, frame: keeper.interrupt())
     try:
         yield
     except SystemExit:
@@ -68,4 +80,4 @@ def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
         raise
     finally:
         if main:
-            signal.signal(signal.SIGINT, listener)
+            signal.signal(signal.SIGINT, before)  # Lightning leaves it ignored

@@ -114,7 +114,11 @@ class Metrics(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         columns = state_dict["columns"]
         self.rows = [
-            {name: value for name, value in zip(columns, row, strict=True) if not math.isnan(value)}
+            {
+                name: int(value) if name in ("step", "epoch") else value
+                for name, value in zip(columns, row, strict=True)
+                if not math.isnan(value)
+            }
             for row in state_dict["table"].tolist()
         ]
         self._latest = {name: value for row in self.rows for name, value in row.items()}

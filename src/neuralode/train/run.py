@@ -95,7 +95,8 @@ def fit(
     Raises:
         FileExistsError: `run` holds a run already and `resume` is False.
         ValueError: the run in the folder was made with other settings; they are named.
-        KeyboardInterrupt: the user stopped it; the last checkpoint is whole.
+        KeyboardInterrupt: the user stopped it; it was saved behind the batch under way. A second Ctrl-C does not
+            wait for that.
     """
     folder = None if run is None else Path(run)
     checkpoint = None if folder is None else prepare(folder, _settings(task, epochs, seed, config), resume)
@@ -104,12 +105,12 @@ def fit(
     with _shown(progress) as watcher, quiet_lightning():
         metrics = Metrics(log_every, watcher, title or type(task).__name__)
         budget = Budget(seconds, metrics)
+        keeper = None if folder is None else Keeper(folder, save_every, metrics, budget)
         callbacks = [*trainer.pop("callbacks", []), Resumption(training), budget, metrics]
-        if folder is not None:
-            callbacks.append(Keeper(folder, save_every, metrics, budget))
+        callbacks += [] if keeper is None else [keeper]
         torch.manual_seed(seed)
         driver = make_trainer(callbacks, epochs, **trainer)
-        drive(driver, task, training, validation, checkpoint)
+        drive(driver, task, (training, validation), checkpoint, keeper)
     if folder is not None and driver.is_global_zero:
         metrics.write(folder / METRICS)
         save_weights(task.model, folder / WEIGHTS)
