@@ -71,6 +71,7 @@ class ConcatSquash(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.linear = nn.Linear(inputs, outputs)
+        nn.init.normal_(self.linear.weight, std=2.0 * inputs**-0.5)  # twice: the gate starts near a half
         self.gate = nn.Parameter(torch.empty(2, outputs).uniform_(-1.0, 1.0))
         self.shift = nn.Parameter(torch.empty(outputs).uniform_(-1.0, 1.0))
 

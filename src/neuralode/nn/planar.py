@@ -10,6 +10,7 @@ from .mlp_field import widths
 from .standard_normal import StandardNormal, check_points
 
 BISECTIONS = {torch.float32: 40, torch.float64: 80}
+SHIFT = math.log(math.e - 1.0)  # softplus(SHIFT) = 1
 
 
 class Planar(nn.Module):
@@ -22,14 +23,18 @@ class Planar(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         scale = 1.0 / math.sqrt(dim)
-        self.w = nn.Parameter(scale * torch.randn(dim))
+        self.w = nn.Parameter(3.0 * scale * torch.randn(dim))  # bends within the data, rather than around it
         self.u = nn.Parameter(0.1 * scale * torch.randn(dim))
         self.b = nn.Parameter(torch.zeros(()))
 
     def direction(self) -> tuple[Tensor, Tensor]:
-        """u with w . u = softplus(w . u0) - 1 > -1 (Rezende & Mohamed 2015, appendix A.1), and that product."""
+        """u with w . u = softplus(w . u0 + s) - 1 > -1 (Rezende & Mohamed 2015, appendix A.1), and that product.
+
+        The shift s makes u = u0 where w . u0 = 0: without it every new layer would contract by 0.3 along w, and
+        many of them would start far from the identity.
+        """
         product = self.w @ self.u
-        bent = softplus(product) - 1.0
+        bent = softplus(product + SHIFT) - 1.0
         return self.u + (bent - product) * self.w / (self.w @ self.w).clamp_min(1e-12), bent
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
