@@ -27,7 +27,8 @@ def build(
     success = not (bool((run.status < 0).any()) if per_sample else run.status < 0)
     message = _failure(run, throw) if not success else SENTENCES[Status.SUCCESS if per_sample else run.status]
     shape = (lambda tensor: tensor) if layout is None else layout.unravel
-    forward = problem.field.count
+    field = problem.field
+    forward = field.count
     times, ys = run.times, run.ys
     if t_eval is None:
         times = torch.stack((problem.t0, run.t)) if per_sample else [problem.t0, run.t]
@@ -51,7 +52,7 @@ def build(
         y_events=None if found is None else [shape(y) for y in found.y_events],
         event_mask=None if found is None else found.event_mask,
         interpolant=_interpolant(problem, run, shape) if problem.dense_output else None,
-        backward_count=lambda: problem.field.count - forward,
+        backward_count=lambda: field.count - forward,
     )
 
 

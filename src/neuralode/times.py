@@ -50,7 +50,9 @@ def check_times(
         if t_eval != "steps":
             raise ValueError(f"t_eval must be None, times or 'steps', got {t_eval!r}")
         return t_eval, None
-    given = torch.as_tensor(t_eval)
+    # Python's numbers are float64: torch's default of float32 would move them.
+    numbers = isinstance(t_eval, (list, tuple)) and not any(isinstance(t, Tensor) for t in t_eval)
+    given = torch.as_tensor(t_eval, dtype=torch.float64 if numbers else None)
     if given.is_complex() or given.dtype == torch.bool:
         raise TypeError(f"t_eval must hold real times, got {given.dtype}")
     slack = 4 * torch.finfo(given.dtype).eps if given.is_floating_point() else 0.0

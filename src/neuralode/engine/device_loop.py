@@ -92,12 +92,13 @@ def adaptive(problem: Problem, carry: Carry, size: Tensor, recorder: BatchRecord
 def fixed(problem: Problem, carry: Carry, recorder: BatchRecorder) -> End:
     """Steps at given times, (N + 1, B); a sample whose grid has ended stands still."""
     p, grid = problem, problem.grid
-    t, y, h = p.t0, p.y0, torch.zeros_like(p.t0)
+    t, y, last = p.t0, p.y0, torch.zeros_like(p.t0)
     status = torch.zeros_like(t, dtype=torch.long)
     accepted = torch.zeros_like(status)
     for start, stop in pairwise(grid[: p.max_steps + 1]):
         active = (start != stop) & (status == 0)
         h = torch.where(active, stop - start, 0.0)
+        last = torch.where(active, h, last)
         step = p.method.step(p.field, t, h, y, carry)
         finite = torch.isfinite(step.y1).reshape(len(y), -1).all(1)
         accept = active & finite
@@ -108,9 +109,10 @@ def fixed(problem: Problem, carry: Carry, recorder: BatchRecorder) -> End:
         any_output = bool((after > recorder.cursor).any())
         recorder.keep(stop, after, any_output, Attempt(t, h, y, carry, step.stages, accept), step.y1)
         t, y, carry = advance(accept, stop, step, t, y, carry)
+        t = torch.where(active & ~finite, stop, t)
         accepted = accepted + accept
     status = torch.where((t != p.t1) & (status == 0), int(Status.MAX_STEPS), status)
-    return End(status, t, y, h, accepted, torch.zeros_like(accepted))
+    return End(status, t, y, last, accepted, torch.zeros_like(accepted))
 
 
 def advance(
@@ -136,8 +138,8 @@ def first_size(problem: Problem, carry: Carry) -> Tensor:
     """Magnitude of every sample's first step; NaN where f(t0, y0) is not finite."""
     p = problem
     span = (p.t1 - p.t0).abs()
-    if p.first_step is not None:
-        return span.clamp(max=p.first_step)
+    if p.first_step is not None or not p.y0.numel():
+        return span if p.first_step is None else span.clamp(max=p.first_step)
     f0 = carry[0] if carry else p.start(stage_times(p.t0, 0.0 * p.t0, (0.0,), p.y0)[0], p.y0)
     finite = torch.isfinite(f0).reshape(len(f0), -1).all(1)
     size = initial_step(

@@ -130,7 +130,7 @@ def _depth(result: digits.DigitsResult, folder: Path) -> Section:
         (
             (
                 "The same stem and head around three middles: an ODE block solved by an adaptive method with the exact "
-                "discrete gradient (ODE-Net), the same block with two fixed Runge-Kutta steps and plain backpropagation "
+                "discrete gradient (ODE-Net), the same block with two fixed Runge-Kutta steps and backpropagation "
                 "(RK-Net), and six residual layers of their own weights (ResNet)."
             ),
         ),

@@ -60,11 +60,11 @@ def captured(problem: Problem) -> tuple[list[Tensor], Tensor]:
     y = problem.y0.detach()
     field = problem.field
     with torch.enable_grad():
-        first = field(t, y.clone().requires_grad_())
+        first = field(t, _fresh(y))
         if not first.requires_grad:
             return _parameters(field.f), first.detach()
         with Watch() as watch:
-            second = field(t, y.clone().requires_grad_())
+            second = field(t, _fresh(y))
     if not torch.allclose(first.detach(), second.detach(), rtol=1e-3, atol=1e-6, equal_nan=True):
         raise ValueError(
             "f is random: two evaluations at (t0, y0) differ. Draw dropout masks and noise once per solve and pass "
@@ -75,6 +75,11 @@ def captured(problem: Problem) -> tuple[list[Tensor], Tensor]:
     return [
         parameters[node] if node in parameters else _tensor_of(node, n, watch) for node, n in edges
     ], first.detach()
+
+
+def _fresh(y: Tensor) -> Tensor:
+    """A copy of y with a history of its own; no leaf, so that a change in place reaches the check for that."""
+    return y.clone().requires_grad_().clone()
 
 
 def _frontier(first: Node | None, second: Node | None, parameters: Iterable[Node | None]) -> list[Edge]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from ..engine import LOOPS, Run
 from ..ops import transforming
@@ -36,8 +37,8 @@ class Direct:
         if problem.batch != "independent":
             return LOOPS[problem.batch](problem)
         # A rejected trial of one sample may hold a NaN, which a mask keeps out of values but not out of
-        # derivatives: find the accepted steps first, then take only those under autograd.
-        with torch.no_grad():
+        # derivatives, and step sizes must not carry a tangent: find the accepted steps first, then retake those.
+        with torch.no_grad(), forward_ad._set_fwd_grad_enabled(False):
             run = LOOPS[problem.batch](problem, tape=True)
         return run.with_tensors(replay(problem, run.tape, problem.y0, run.tensors))
 

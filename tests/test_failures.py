@@ -1,0 +1,112 @@
+"""Integrations that cannot be finished end, and say where and why."""
+
+import math
+import pickle
+
+import pytest
+import torch
+
+import neuralode
+from neuralode import SolverError, Status
+
+BATCHES = [None, "lockstep", "independent"]
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("method", ["dopri5", "tsit5", "bosh3"])
+def test_blow_up_names_time_and_sample(batch, method):
+    y0 = torch.tensor([[0.1], [1.0], [0.2]], dtype=torch.float64)
+    with pytest.raises(SolverError, match="shorten t_span") as caught:
+        neuralode.solve(lambda t, y: y * y, (0.0, 2.0), y0, batch=batch, method=method, rtol=1e-6, atol=1e-8)
+    assert caught.value.t == pytest.approx(1.0, abs=1e-3)
+    assert caught.value.sample == (None if batch is None else 1)
+    assert caught.value.hint and caught.value.reason in str(caught.value)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_nan_from_some_time_on(batch):
+    def f(t, y):
+        return torch.where(t > 1.0, torch.nan, -1.0) * y
+
+    with pytest.raises(SolverError) as caught:
+        neuralode.solve(f, (0.0, 3.0), torch.ones(2, 1), batch=batch)
+    assert caught.value.t == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_a_nan_in_a_trial_step_only_shrinks_it(batch):
+    """y' = -50 sqrt(y): a trial step that goes below zero is rejected, not the end."""
+    y0 = torch.ones(1, 1, dtype=torch.float64)
+    sol = neuralode.solve(
+        lambda t, y: -5 * torch.sqrt(y), (0.0, 0.39), y0, batch=batch, rtol=1e-6, first_step=0.39
+    )
+    assert sol.y1.item() == pytest.approx((1 - 2.5 * 0.39) ** 2, abs=1e-5)
+    assert int(torch.as_tensor(sol.rejected).max()) > 0
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_nan_at_the_start(batch):
+    with pytest.raises(SolverError, match=r"f\(t0, y0\) is infinite or NaN.*NaN weight"):
+        neuralode.solve(lambda t, y: y * math.nan, (0.0, 1.0), torch.ones(2, 1), batch=batch)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_too_many_steps(batch):
+    with pytest.raises(SolverError, match="max_steps"):
+        neuralode.solve(
+            lambda t, y: torch.cos(1e3 * t) * y, (0.0, 10.0), torch.ones(2, 1), batch=batch, max_steps=50
+        )
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_fixed_steps_never_return_a_silent_nan(batch):
+    with pytest.raises(SolverError, match="became infinite or NaN") as caught:
+        neuralode.solve(
+            lambda t, y: -1e3 * y**3, (0.0, 1.0), torch.ones(2, 1), method="rk4", step=0.1, batch=batch
+        )
+    assert 0.0 < caught.value.t <= 1.0
+
+
+@pytest.mark.parametrize("batch", [None, "lockstep"])
+def test_without_throw_the_status_says_so(batch):
+    y0 = torch.tensor([[1.0]], dtype=torch.float64)
+    sol = neuralode.solve(lambda t, y: y * y, (0.0, 2.0), y0, t_eval=[0.5, 1.5], batch=batch, throw=False)
+    assert sol.status == Status.STEP_TOO_SMALL and not sol.success and "t = 1.0" in sol.message
+    assert sol.y[0].item() == pytest.approx(2.0, rel=1e-3)
+    assert sol.y[1].isnan().all() and sol.y1.isnan().all()
+
+
+def test_non_lipschitz_corners_end():
+    y0 = torch.tensor([1.0], dtype=torch.float64)
+    slides = neuralode.solve(lambda t, y: -torch.sign(y), (0.0, 3.0), y0, max_steps=20_000, throw=False)
+    assert slides.status in (Status.SUCCESS, Status.STEP_TOO_SMALL, Status.MAX_STEPS)
+    if slides.success:
+        assert abs(slides.y1.item()) < 1e-2
+    # Reaches 0 at t = 2, from where y = 0 and y = -(t - 2)^2 / 4 are both solutions.
+    sol = neuralode.solve(lambda t, y: -torch.sqrt(torch.abs(y)), (0.0, 3.0), y0, max_steps=20_000)
+    assert -0.26 <= sol.y1.item() <= 0.01
+
+
+def test_an_error_inside_f_says_when():
+    calls = []
+
+    def f(t, y):
+        calls.append(t)
+        if len(calls) == 9:
+            raise KeyError("weights")
+        return -y
+
+    with pytest.raises(KeyError) as caught:
+        neuralode.solve(f, (0.0, 1.0), torch.ones(2))
+    assert any("raised by f at evaluation 9, t = [" in note for note in caught.value.__notes__)
+
+
+def test_min_step_is_kept():
+    with pytest.raises(SolverError, match="min_step"):
+        neuralode.solve(lambda t, y: torch.cos(1e3 * t) * y, (0.0, 1.0), torch.ones(1), min_step=0.05)
+
+
+def test_solver_errors_survive_processes():
+    error = SolverError("reason", 1.0, 2, 0.1, "hint")
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.t, again.sample, str(again)) == (1.0, 2, str(error))
