@@ -87,7 +87,29 @@ def run(
 
 
 def _depth(result: digits.DigitsResult, folder: Path) -> Section:
-    networks = Table(
+    columns = zip(*((p.tolerance, p.error, p.nfe, p.deviation) for p in result.dial), strict=True)
+    picture = dial(folder / "dial.png", *(list(column) for column in columns))
+    return Section(
+        "Continuous depth",
+        (
+            (
+                "The same stem and head around three middles: an ODE block solved by an adaptive method with the exact "
+                "discrete gradient (ODE-Net), the same block with two fixed Runge-Kutta steps and backpropagation "
+                "(RK-Net), and six residual layers of their own weights (ResNet)."
+            ),
+        ),
+        (_networks(result), _dial(result)),
+        (
+            (
+                picture,
+                "The tolerance is a dial after training too: fewer evaluations for a larger numerical error.",
+            ),
+        ),
+    )
+
+
+def _networks(result: digits.DigitsResult) -> Table:
+    return Table(
         f"Continuous depth: {result.train_images} digits of 8 x 8 pixels, {result.test_images} to test, "
         f"{result.epochs} epochs. Last column: the paper on MNIST (parameters).",
         (
@@ -115,31 +137,15 @@ def _depth(result: digits.DigitsResult, folder: Path) -> Section:
         ),
         frozenset({0}),
     )
-    turned = Table(
+
+
+def _dial(result: digits.DigitsResult) -> Table:
+    return Table(
         "The dial: the trained ODE-Net solved at other tolerances",
         ("tolerance", "test error", "NFE", "numerical error"),
         tuple(
             (f"{p.tolerance:.0e}", f"{100 * p.error:.2f} %", f"{p.nfe}", f"{p.deviation:.1e}")
             for p in result.dial
-        ),
-    )
-    columns = zip(*((p.tolerance, p.error, p.nfe, p.deviation) for p in result.dial), strict=True)
-    picture = dial(folder / "dial.png", *(list(column) for column in columns))
-    return Section(
-        "Continuous depth",
-        (
-            (
-                "The same stem and head around three middles: an ODE block solved by an adaptive method with the exact "
-                "discrete gradient (ODE-Net), the same block with two fixed Runge-Kutta steps and backpropagation "
-                "(RK-Net), and six residual layers of their own weights (ResNet)."
-            ),
-        ),
-        (networks, turned),
-        (
-            (
-                picture,
-                "The tolerance is a dial after training too: fewer evaluations for a larger numerical error.",
-            ),
         ),
     )
 

@@ -3,6 +3,7 @@
 import torch
 
 from ..engine import LOOPS, Run
+from ..ops import transforming
 from ..problem import Problem
 from . import endpoints
 from .backsolve import Backsolve
@@ -10,13 +11,16 @@ from .direct import Direct
 from .discrete import Discrete
 
 Gradient = Direct | Discrete | Backsolve
-GRADIENTS: dict[str, Gradient] = {"direct": Direct(), "discrete": Discrete(), "backsolve": Backsolve()}
+DIRECT = Direct()
+GRADIENTS: dict[str, Gradient] = {"direct": DIRECT, "discrete": Discrete(), "backsolve": Backsolve()}
 
 
 def run(problem: Problem, gradient: Gradient) -> Run:
     """Solve ``problem`` so that its result is differentiable."""
     if not torch.is_grad_enabled():
         return LOOPS[problem.batch](problem)
+    if transforming():  # a tensor that f closes over would lose its gradient in an autograd.Function
+        gradient = DIRECT
     if problem.inputs == (None, None, None):
         return gradient.solve(problem)
     return endpoints.with_outputs(problem, gradient.solve(endpoints.with_start(problem)))

@@ -19,11 +19,10 @@ from torch import Tensor
 from ..control import Norm
 from ..engine import LOOPS, Run
 from ..errors import SolverError, SolverWarning, unknown
-from ..ops import REAL, Size, merge, spread, transforming
+from ..ops import REAL, Size, merge, spread
 from ..problem import Problem
 from ..solution import HINTS, SENTENCES, Status
-from .capture import captured
-from .direct import Direct
+from .capture import with_captures
 from .pieces import Pieces
 
 
@@ -58,11 +57,8 @@ class Backsolve:
             raise ValueError(
                 "gradient='backsolve' has no gradient for dense_output=True: use gradient='discrete'"
             )
-        if transforming():
-            return Direct().solve(problem)
-        tensors, slope = captured(problem)
-        problem = replace(problem, start=lambda t, y: slope)
-        if not (problem.y0.requires_grad or tensors):
+        problem, tensors, wanted = with_captures(problem)
+        if not wanted:
             with torch.no_grad():
                 return LOOPS[problem.batch](problem)
         box: list[Run] = []

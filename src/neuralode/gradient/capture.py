@@ -6,6 +6,7 @@ calls; the edges that lead from a call's own nodes into such nodes are what f cl
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -47,6 +48,12 @@ def _tensors(tree: Any) -> Iterator[Tensor]:
             yield from _tensors(child)
     elif isinstance(tree, dict):
         yield from _tensors(tuple(tree.values()))
+
+
+def with_captures(problem: Problem) -> tuple[Problem, list[Tensor], bool]:
+    """The problem with its first slope known, what f closes over, and whether anything wants a gradient."""
+    tensors, slope = captured(problem)
+    return replace(problem, start=lambda t, y: slope), tensors, problem.y0.requires_grad or bool(tensors)
 
 
 def captured(problem: Problem) -> tuple[list[Tensor], Tensor]:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from ..engine import LOOPS, Run
-from ..ops import merge, transforming
+from ..ops import merge
 from ..problem import Problem
-from .capture import captured, node_of, verify
-from .direct import Direct, replay
+from .capture import node_of, verify, with_captures
+from .direct import replay
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,8 @@ class Discrete:
 
     def solve(self, problem: Problem) -> Run:
         """Integrate without a tape of f; gradients come from the recorded steps."""
-        if transforming():
-            return Direct().solve(problem)
-        tensors, slope = captured(problem)
-        problem = replace(problem, start=lambda t, y: slope)
-        if not (problem.y0.requires_grad or tensors):
+        problem, tensors, wanted = with_captures(problem)
+        if not wanted:
             with torch.no_grad():
                 return LOOPS[problem.batch](problem)
         box: list[Run] = []
