@@ -28,11 +28,11 @@ PAPER_RMSE = {
 class Scale:
     """How long each experiment trains."""
 
-    digits_epochs: int = 16
-    flow_steps: int = 240
+    digits_epochs: int = 24
+    flow_steps: int = 700
     flow_width: int = 32
     spirals: int = 1000
-    spiral_epochs: int = 30
+    spiral_epochs: int = 90
 
 
 @dataclass(frozen=True)

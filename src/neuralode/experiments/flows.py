@@ -24,7 +24,6 @@ EXTENT = 2.6
 GRID = 90
 SHOWN = 3000
 RECIPE = Recipe(lr=1e-2, schedule="cosine", warmup=0.05, clip=10.0)
-PLANAR_STEPS = 3  # times the CNF's: a step of the planar flow is cheaper
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def run(
         out: folder of the results; made where it is missing.
         densities: names in `neuralode.data.DENSITIES`.
         width: M hidden units of the CNF and K layers of the planar flow.
-        steps: optimiser steps of the CNF on batches of 512; the planar flow gets three times as many.
+        steps: optimiser steps of the CNF on batches of 512; as many for the planar flow.
         seed: of data, weights and batches.
         progress: as in `neuralode.train.fit`.
     """
@@ -87,7 +86,7 @@ def run(
         planar = PlanarFlow(2, width)
         trained: list[tuple[str, nn.Module, int]] = [
             ("CNF", cnf, steps),
-            ("planar flow", planar, PLANAR_STEPS * steps),
+            ("planar flow", planar, steps),
         ]
         for name, model, count in trained:
             epochs = max(1, round(count * BATCH / TRAIN))

@@ -16,10 +16,9 @@ from ..train.whole import write_json
 
 NOISE = 0.1
 STEP = 0.25
+HIDDEN = 50  # of the field; the paper has 20
 BATCH = 100
-RNN_EPOCHS = 3  # times the latent ODE's: the RNN's step is much cheaper
-LATENT_RECIPE = Recipe(lr=1e-2, schedule="cosine", warmup=0.05, clip=10.0)
-RNN_RECIPE = Recipe(lr=1e-2, schedule="cosine", warmup=0.05, clip=10.0)
+RECIPE = Recipe(lr=1e-2, schedule="cosine", warmup=0.05, clip=10.0)
 
 
 @dataclass(frozen=True)
@@ -72,28 +71,22 @@ def run(
         out: folder of the results; made where it is missing.
         counts: observations kept of each spiral's 100 points.
         n: spirals to train on; a fifth as many others are tested on.
-        epochs: passes over them for the latent ODE (three times as many for the RNN), fewer where there are
-            more observations, so that each count takes about as long.
+        epochs: passes over them.
         seed: of data, weights and batches.
         progress: as in `neuralode.train.fit`.
     """
     train, test = spirals(n, noise=NOISE, seed=seed), spirals(max(n // 5, 4), noise=NOISE, seed=seed + 1)
     found, pictures = [], []
     for count in counts:
-        rounds = max(1, round(epochs * (30 / count) ** 0.5))
         seen, held = observe(train, count, seed), observe(test, count, seed + 1)
         torch.manual_seed(seed)
-        latent = LatentODE(2, method="rk4", step=STEP)
+        latent = LatentODE(2, hidden=HIDDEN, method="rk4", step=STEP)
         rnn = RNNForecaster(2)
-        trained: list[tuple[str, nn.Module, Recipe, int]] = [
-            ("latent ODE", latent, LATENT_RECIPE, rounds),
-            ("RNN", rnn, RNN_RECIPE, RNN_EPOCHS * rounds),
-        ]
-        for name, model, recipe, passes in trained:
-            task = SeriesTask(model, recipe)
+        for name, model in (("latent ODE", latent), ("RNN", rnn)):
+            task = SeriesTask(model, RECIPE)
             batches = Batches((seen.times, seen.values, seen.mask), min(BATCH, n), seed=seed)
             title = f"{name}, {count} points"
-            done = fit(task, batches, epochs=passes, seed=seed, progress=progress, title=title)
+            done = fit(task, batches, epochs=epochs, seed=seed, progress=progress, title=title)
             found.append(_score(name, count, model, test, held, done.seconds))
         pictures.append(_picture(out / f"spirals_{count}.png", count, latent, rnn, test, held).name)
     pictures.append(_scores(out / "spirals_rmse.png", found, counts).name)
