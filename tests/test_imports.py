@@ -1,11 +1,18 @@
-"""What an import costs: the solver, the models and the data load nothing that only training or pictures need."""
+"""What an import costs and what it gives: nothing heavy for the solver, the models and the data; no name that is not there."""
 
+import importlib
+import pkgutil
 import subprocess
 import sys
 
 import pytest
 
+import neuralode
+
 HEAVY = ("lightning", "matplotlib", "rich", "scipy", "sklearn", "torchmetrics", "typer")
+PACKAGES = ["neuralode"] + sorted(
+    f"neuralode.{module.name}" for module in pkgutil.iter_modules(neuralode.__path__) if module.ispkg
+)
 
 
 @pytest.mark.parametrize("module", ["neuralode", "neuralode.nn", "neuralode.data"])
@@ -13,3 +20,18 @@ def test_import_loads_nothing_heavy(module):
     code = f"import sys, {module}; print(*(name for name in {HEAVY} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_names_are_sorted_and_there(package):
+    module = importlib.import_module(package)
+    names = getattr(module, "__all__", [])
+    assert list(names) == sorted(set(names))
+    assert [name for name in names if not hasattr(module, name)] == []
+
+
+@pytest.mark.parametrize("package", ["neuralode", "neuralode.data", "neuralode.nn", "neuralode.train"])
+def test_public_names_say_what_they_are(package):
+    module = importlib.import_module(package)
+    public = [getattr(module, name) for name in module.__all__]
+    assert [thing for thing in public if callable(thing) and not thing.__doc__] == []
