@@ -15,15 +15,6 @@ from neuralode.experiments.report import Table
 from neuralode.train import Run
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The images are too few for two threads to help."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def command():
     def call(*arguments: object):

@@ -14,7 +14,7 @@ from torch import nn
 from neuralode.train import CheckpointError, SafeCheckpoints, load_weights, save_weights
 from neuralode.train.checkpoint import read_tensors
 from neuralode.train.plain import decode, encode
-from neuralode.train.whole import write_text
+from neuralode.whole import write_text
 
 CONTENT = {
     "epoch": 3,

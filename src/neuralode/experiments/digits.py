@@ -16,7 +16,7 @@ from ..nn import ODEBlock
 from ..train import Batches, Classifier, Recipe, Watcher, fit, save_weights
 from ..train.classify import wrong
 from ..train.nfe import counting, evaluations
-from ..train.whole import write_json
+from ..whole import write_json
 from .augment import jitter
 from .memory import peak_memory
 from .networks import classifier, continuous, parameter_count, residual, runge_kutta

@@ -13,7 +13,7 @@ from ..data import DENSITIES
 from ..nn import CNF, GatedPlanar, PlanarFlow
 from ..plot import flow
 from ..train import Batches, DensityTask, Recipe, Watcher, evaluations, fit
-from ..train.whole import write_json
+from ..whole import write_json
 
 TOLERANCE = 1e-3
 BATCH = 512

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..train.whole import write_text
+from ..whole import write_text
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --paper: #fdfdfc; --line: #d9d9d6; --soft: #6b6b68; --mark: #eaf2f8; }

@@ -12,7 +12,7 @@ from ..data import Observations, Spirals, observe, spirals
 from ..nn import LatentODE, RNNForecaster
 from ..plot import Curve, reconstructions, scores
 from ..train import Batches, Recipe, SeriesTask, Watcher, evaluations, fit
-from ..train.whole import write_json
+from ..whole import write_json
 
 NOISE = 0.1
 STEP = 0.25

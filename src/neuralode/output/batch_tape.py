@@ -75,7 +75,6 @@ class BatchTape:
     attempts: list[Attempt]
     found: list[Pairs]
     start: Pairs
-    steps_wanted: bool
 
     def from_initial(self, grad_ys: Tensor) -> Tensor:
         """The cotangent of y0 through the outputs that are y0."""
@@ -232,11 +231,7 @@ class BatchRecorder:
         return torch.cat([group.time for group in groups]), torch.cat([group.sample for group in groups])
 
     def tape(self) -> BatchTape | None:
-        return (
-            BatchTape(self.attempts, self.found, self.start, self.times == "steps")
-            if self.with_tape
-            else None
-        )
+        return BatchTape(self.attempts, self.found, self.start) if self.with_tape else None
 
     def knots(self) -> Knots | None:
         """The kept steps, aligned and stacked."""

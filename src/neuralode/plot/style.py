@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from ..whole import write_whole
 
 # Okabe & Ito's palette, told apart by colour-blind readers too.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#767676"
@@ -43,13 +44,7 @@ def figure(rows: int, columns: int, size: tuple[float, float], **layout: Any) ->
 
 def save(made: Figure, path: Path) -> Path:
     """Write a PNG at 144 dots an inch: the file is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        made.savefig(aside, format="png", dpi=144)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    write_whole(path, lambda aside: made.savefig(aside, format="png", dpi=144))
     return path
 
 

@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..whole import write_whole
 from .plain import decode, encode
-from .whole import write_whole
 
 
 class CheckpointError(RuntimeError):

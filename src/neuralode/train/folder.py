@@ -11,7 +11,7 @@ import lightning
 import torch
 
 from .. import __version__
-from .whole import write_json
+from ..whole import write_json
 
 CHECKPOINT = "checkpoint.safetensors"
 CONFIG = "config.json"

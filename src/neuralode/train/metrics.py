@@ -13,9 +13,9 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from ..whole import write_text
 from .nfe import counting, evaluations
 from .progress import Progress, Watcher
-from .whole import write_text
 
 Row = dict[str, float]
 TELL_EVERY = 0.2  # seconds between two calls of the watcher
