@@ -7,20 +7,39 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .jacobian import blocks_forward, blocks_reverse, push, push_twice_reversed
 from .layout import Layout
+
+# What torch says where a function has no forward mode or cannot be mapped over tangents.
+UNSUPPORTED = (RuntimeError, NotImplementedError, ValueError, AttributeError)
+# A relative miss of J v that tells coupled rows from rounding.
+COUPLED = 1e-3
 
 
 @dataclass(eq=False)
 class VectorField:
-    """f with its arguments bound, on the raveled state; counts its calls and checks what comes back."""
+    """f with its arguments bound, on the raveled state; counts its calls and checks what comes back.
+
+    Attributes:
+        batched: whether dimension 0 of the state is a batch of systems that do not depend on each other.
+        jac: the user's df/dy, or None.
+        count, rows_evaluated, jacobians: calls of f, rows of y in them, and Jacobians made.
+    """
 
     f: Callable[..., Any]
     args: tuple[Any, ...]
     layout: Layout | None
+    batched: bool = False
+    jac: Callable[..., Tensor] | None = None
     count: int = 0
+    rows_evaluated: int = 0
+    jacobians: int = 0
+    forward_mode: bool = True
+    rows_checked: bool = False
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         self.count += 1
+        self.rows_evaluated += len(y) if self.batched else 1
         version = None if y.is_inference() else y._version
         state = y if self.layout is None else self.layout.unravel(y)
         try:
@@ -51,3 +70,74 @@ class VectorField:
         if torch.is_autocast_enabled(y.device.type):
             return dy.to(y.dtype)
         raise TypeError(f"f returned {dy.dtype}, y is {y.dtype}: make f's parameters and constants {y.dtype}")
+
+    def rows(self, y: Tensor) -> Tensor:
+        """y as (R, n): R systems that do not depend on each other, of n unknowns each."""
+        return y.reshape(len(y) if self.batched else 1, -1)
+
+    def jacobian(self, t: Tensor, y: Tensor) -> Tensor:
+        """df/dy, (R, n, n).
+
+        Raises:
+            ValueError: ``jac`` returned another shape, or the samples of a batch depend on each other.
+        """
+        self.jacobians += 1
+        rows, n = self.rows(y).shape
+        if self.jac is not None:
+            return self._given(t, y, rows, n)
+        found = self._blocks(lambda x: self._raw(t, x), y, rows)
+        if rows > 1 and not self.rows_checked:
+            self._check_rows(t, y, found)
+        return found
+
+    def _given(self, t: Tensor, y: Tensor, rows: int, n: int) -> Tensor:
+        assert self.jac is not None
+        found = self.jac(t, y if self.layout is None else self.layout.unravel(y), *self.args)
+        want = (rows, n, n) if self.batched else (n, n)
+        if not isinstance(found, Tensor) or found.shape not in (want, (n, n)):
+            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise ValueError(f"jac returned {got}, expected df/dy of shape {want}")
+        return found.to(y.dtype).reshape(-1, n, n).expand(rows, n, n)
+
+    def _blocks(self, f: Callable[[Tensor], Tensor], y: Tensor, rows: int) -> Tensor:
+        if self.forward_mode:
+            try:
+                return blocks_forward(f, y, rows)
+            except UNSUPPORTED:
+                self.forward_mode = False
+        return blocks_reverse(f, y, rows)
+
+    def _check_rows(self, t: Tensor, y: Tensor, found: Tensor) -> None:
+        """Compare J v with the blocks' product for one v: it differs where a sample's f depends on another sample."""
+        self.rows_checked = True
+        v = torch.cos(torch.arange(1, y.numel() + 1, dtype=torch.float64)).to(y).reshape(y.shape)
+        want = self.rows(self.push(t, y, v)).detach()
+        got = torch.einsum("rij,rj->ri", found.detach(), self.rows(v))
+        if float((got - want).norm()) > COUPLED * float(want.norm()):
+            raise ValueError(
+                "f(t, y) of one sample depends on other samples (batch normalisation in training mode?), but an "
+                "implicit method solves each sample's equations by themselves: use batch=None, or an explicit method"
+            )
+
+    def push(self, t: Tensor, y: Tensor, v: Tensor) -> Tensor:
+        """(df/dy) v for v shaped like y."""
+        return self._product(lambda x: self._raw(t, x), y, v)
+
+    def rate(self, t: Tensor, y: Tensor) -> Tensor:
+        """df/dt, shaped like y."""
+        return self._product(lambda x: self._raw(x, y), t, torch.ones_like(t))
+
+    def _product(self, f: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> Tensor:
+        if self.forward_mode:
+            try:
+                return push(f, x, v)
+            except UNSUPPORTED:
+                self.forward_mode = False
+        return push_twice_reversed(f, x, v)
+
+    def _raw(self, t: Tensor, y: Tensor) -> Tensor:
+        """f without counts and checks, for transforms."""
+        state = y if self.layout is None else self.layout.unravel(y)
+        dy = self.f(t, state, *self.args)
+        dy = dy if self.layout is None else self.layout.ravel(dy)
+        return dy if dy.dtype == y.dtype else dy.to(y.dtype)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .control import CONTROLLERS, NORMS, Controller, Norm
+from .control import CONTROLLERS, NORMS, Controller, Norm, Tolerance, rounding_level
 from .errors import SolverWarning
 from .field import VectorField
 from .layout import Layout, leaves
@@ -60,6 +60,13 @@ class Problem:
     dense_output: bool
     autocast: tuple[str, torch.dtype, bool, bool]
     watch: Any = None
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """What errors are measured against: the user's tolerance, or rounding where steps are given."""
+        if self.grid is not None:
+            return rounding_level(self.y0, self.norm, self.batch)
+        return Tolerance(self.rtol, self.atol, self.norm, self.batch)
 
     def reenter_autocast(self) -> AbstractContextManager[Any]:
         """The autocast state that the forward pass ran under."""
@@ -162,7 +169,7 @@ def prepare(
     times, marks = ([], None) if t_eval is None else check_times(t_eval, t0, t1, sign, samples)
     grid = None if options.step is None else step_grid(options.step, t0, t1, sign)
     device = state.device.type
-    field = VectorField(f, args, layout)
+    field = VectorField(f, args, layout, options.batch is not None, options.jac)
     return Problem(
         field=field,
         start=field,

@@ -44,7 +44,7 @@ def build(
         nfev=run.nfev,
         accepted=run.accepted,
         rejected=run.rejected,
-        njev=0,
+        njev=run.njev,
         status=run.status if per_sample else int(run.status),
         success=success,
         message=message,

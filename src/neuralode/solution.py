@@ -17,6 +17,8 @@ class Status(IntEnum):
     STEP_TOO_SMALL = -2
     NONFINITE = -3
     FIRST_NONFINITE = -4
+    NEWTON_DIVERGED = -5
+    SINGULAR = -6
 
 
 SENTENCES: dict[Status, str] = {
@@ -26,6 +28,8 @@ SENTENCES: dict[Status, str] = {
     Status.STEP_TOO_SMALL: "the step size fell below what t resolves (or below min_step)",
     Status.NONFINITE: "the state became infinite or NaN",
     Status.FIRST_NONFINITE: "f(t0, y0) is infinite or NaN",
+    Status.NEWTON_DIVERGED: "Newton's iteration for the equations of an implicit step did not converge",
+    Status.SINGULAR: "the matrix of an implicit step's equations is singular",
 }
 HINTS: dict[Status, str] = {
     Status.MAX_STEPS: "Loosen rtol and atol, raise max_steps, or, where f is stiff, scale time or use a stiff method.",
@@ -34,6 +38,11 @@ HINTS: dict[Status, str] = {
         "or look at f near this time."
     ),
     Status.NONFINITE: "Use smaller steps or an adaptive method, or look at f near this time.",
+    Status.NEWTON_DIVERGED: (
+        "Use smaller steps (step=, first_step=, max_step=) or an adaptive method; look for a kink in f near this "
+        "time; where jac= is given, check it against f."
+    ),
+    Status.SINGULAR: "Use a smaller step; look at df/dy near this time, and at jac= where it is given.",
     Status.FIRST_NONFINITE: "Look at f's parameters: a NaN weight after an optimizer step is the usual cause.",
 }
 
@@ -49,7 +58,7 @@ class Solution:
         nfev: evaluations of f; (B,) with batch="independent". With a gradient wanted, one of them looks for the
             tensors that f closes over.
         accepted, rejected: steps; (B,) with batch="independent".
-        njev: Jacobian evaluations (0: no explicit method needs one).
+        njev: Jacobian evaluations; (B,) with batch="independent"; 0 for explicit methods.
         status: a ``Status`` code; (B,) with batch="independent".
         success: whether the end (or a terminal event) was reached by every sample.
         message: one sentence.
@@ -62,7 +71,7 @@ class Solution:
     nfev: int | Tensor
     accepted: int | Tensor
     rejected: int | Tensor
-    njev: int
+    njev: int | Tensor
     status: int | Tensor
     success: bool
     message: str

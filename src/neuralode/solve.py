@@ -48,6 +48,7 @@ class Solver:
     max_steps: int = 100_000
     controller: str | Controller = "pi"
     norm: str | Norm = "rms"
+    jac: Callable[..., Tensor] | None = None
     throw: bool = True
 
     def __post_init__(self) -> None:
@@ -76,6 +77,21 @@ class Solver:
             raise ValueError(
                 "step= fixes the steps: first_step, min_step and max_step only go with step=None"
             )
+        self._check_method()
+
+    def _check_method(self) -> None:
+        method = METHODS[self.method]
+        name = self.gradient if isinstance(self.gradient, str) else type(self.gradient).__name__.lower()
+        if name not in method.gradients:
+            raise ValueError(
+                f"method {self.method!r} has no gradient={name!r}: use one of {', '.join(method.gradients)}"
+            )
+        if method.decide is not None and self.controller != "pi":
+            raise ValueError(
+                f"method {self.method!r} chooses order and step together: controller= does not go with it"
+            )
+        if self.jac is not None and not callable(self.jac):
+            raise TypeError(f"jac must be callable as jac(t, y, *args), got {type(self.jac).__name__}")
         if self.step is None and not METHODS[self.method].adaptive:
             raise ValueError(
                 f"method {self.method!r} has no error estimate: give step= (a number or a tensor of times), or use an "
@@ -132,6 +148,7 @@ def solve(
     max_steps: int = 100_000,
     controller: str | Controller = "pi",
     norm: str | Norm = "rms",
+    jac: Callable[..., Tensor] | None = None,
     throw: bool = True,
 ) -> Solution:
     """Solve dy/dt = f(t, y, *args) from y(t0) = y0, differentiably.
@@ -163,6 +180,8 @@ def solve(
         max_steps: limit on accepted plus rejected steps (of every sample).
         controller: ``"pi"``, ``"i"`` or a ``Controller``.
         norm: ``"rms"``, ``"max"`` or a function of scaled errors (..., n) -> (...), one system per row.
+        jac: df/dy for implicit methods, called like f; (n, n), or (B, n, n) where dimension 0 of y0 is the batch, for
+            a state of n numbers; None: by automatic differentiation of f.
         throw: raise ``SolverError`` when the end is not reached; False: say so in the solution's status.
 
     Returns:
@@ -181,6 +200,6 @@ def solve(
     """
     options = Solver(
         method, rtol, atol, batch, gradient, backend, dense_output, step, first_step, min_step, max_step, max_steps,
-        controller, norm, throw,
+        controller, norm, jac, throw,
     )  # fmt: skip
     return options.solve(f, t_span, y0, t_eval=t_eval, args=args, events=events)

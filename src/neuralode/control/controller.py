@@ -85,8 +85,13 @@ class Controller:
     smallest: float = 0.2
     largest: float = 10.0
 
-    def judge(self, ratio: Any, memory: Memory | None, error_order: int) -> tuple[Any, Any, Memory]:
-        """(accepted, factor for the next step size, memory for the next call); memory is None at the first step."""
+    def judge(
+        self, ratio: Any, memory: Memory | None, error_order: int, size: Any
+    ) -> tuple[Any, Any, Memory]:
+        """(accepted, factor for the next step size, memory for the next call); memory is None at the first step.
+
+        ``size`` is the magnitude of the step that was judged.
+        """
         k = error_order + 1
         previous, ceiling = memory or (1.0, self.largest)
         accept = ratio <= 1.0
@@ -96,6 +101,10 @@ class Controller:
         factor = select(accept, clip(grow, self.smallest, ceiling), clip(shrink, self.smallest, 1.0))
         previous = select(accept, clip(ratio, 1e-4, 1.0), previous)
         return accept, factor, (previous, select(accept, self.largest, 1.0))
+
+    def after_trouble(self, memory: Memory | None) -> Memory:
+        """The memory after a step that could not be judged: the next accepted step is not larger."""
+        return (1.0 if memory is None else memory[0], 1.0)
 
 
 CONTROLLERS: dict[str, Controller] = {

@@ -7,12 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..control import MEASURES, error_ratio, initial_step
-from ..methods import Carry
-from ..ops import stage_times
+from ..methods import Step
 from ..output import Recorder, Tape
 from ..problem import Problem
 from ..solution import Status
+from .host_step import State, Trial, attempt, begin
 from .run import Run
 
 
@@ -48,6 +47,7 @@ def integrate(problem: Problem, tape: bool = False) -> Run:
     return Run(
         ys=ys,
         y1=end.y if end.status >= 0 else torch.full_like(y0, math.nan),
+        last=end.y,
         knots=knots,
         times=recorder.ts if problem.times == "steps" else problem.times,
         status=end.status,
@@ -55,6 +55,7 @@ def integrate(problem: Problem, tape: bool = False) -> Run:
         h=end.h,
         sample=end.sample,
         nfev=problem.field.count,
+        njev=problem.field.jacobians,
         accepted=end.accepted,
         rejected=end.rejected,
         tape=Tape(recorder.rows, initial) if tape else None,
@@ -63,90 +64,63 @@ def integrate(problem: Problem, tape: bool = False) -> Run:
 
 def adaptive(problem: Problem, recorder: Recorder) -> End:
     """Steps sized by the controller, never past t1."""
-    p, field, method, measure = problem, problem.field, problem.method, MEASURES[problem.batch]
-    t, y, sign = p.t0, p.y0, p.sign
-    carry = method.init(p.start, t, y)
-    size = p.first_step or first_size(p, carry)
-    if not math.isfinite(size):
-        return End(Status.FIRST_NONFINITE, t, y, 0.0, 0, 0, culprit(p, y.detach() * size))
-    floor = max(p.min_step, 4 * sys.float_info.epsilon * max(abs(t), abs(p.t1)))
-    memory = scaled = None
-    h, accepted, rejected = 0.0, 0, 0
-    while t != p.t1:
-        if accepted + rejected >= p.max_steps:
-            return End(Status.MAX_STEPS, t, y, h, accepted, rejected, culprit(p, scaled))
-        left, h = sign * (p.t1 - t), min(size, p.max_step)
-        if last := h >= left:
-            h = left
-            while sign * (t + sign * h - p.t1) > 0:  # rounding must not carry a stage past the end
-                h = math.nextafter(h, 0.0)
-        elif 2 * h > left:  # two even steps rather than a long one and a sliver
-            h = left / 2
-        step = method.step(field, t, sign * h, y, carry)
-        assert step.error is not None
-        scaled = error_ratio(step.error.detach(), y.detach(), step.y1.detach(), p.rtol, p.atol)
-        accept, factor, memory = p.controller.judge(
-            measure(p.norm, scaled).item(), memory, method.error_order
-        )
-        if accept:
-            t1 = p.t1 if last else t + sign * h
-            recorder.keep(t, sign * h, t1, y, carry, step)
-            stop = None if p.watch is None else p.watch.look(t, sign * h, t1, y, step)
-            size = max(size, factor * h) if h < size and factor >= 1 else factor * h
-            t, y, carry = t1, step.y1, step.carry
-            accepted += 1
+    p, s = problem, begin(problem)
+    if not math.isfinite(s.size):
+        return End(Status.FIRST_NONFINITE, s.t, s.y, 0.0, 0, 0, culprit(p, s.y.detach() * s.size))
+    floor = max(p.min_step, 4 * sys.float_info.epsilon * max(abs(s.t), abs(p.t1)))
+    trial: Trial | None = None
+    while s.t != p.t1:
+        if s.accepted + s.rejected >= p.max_steps:
+            return _failed(p, Status.MAX_STEPS, s, trial)
+        before = s
+        trial, s = attempt(p, before)
+        if trial.accepted:
+            stop = keep(p, recorder, before, trial.h, trial.t1, trial.step)
             if stop is not None:
-                return End(Status.EVENT, stop, y, size, accepted, rejected)
-            continue
-        rejected += 1
-        size = factor * h
-        if size < floor:
-            return End(Status.STEP_TOO_SMALL, t, y, h, accepted, rejected, culprit(p, scaled))
-    return End(Status.SUCCESS, t, y, size, accepted, rejected)
+                return End(Status.EVENT, stop, s.y, s.size, s.accepted, s.rejected)
+        elif s.size < floor:
+            return _failed(p, Status(trial.step.trouble or Status.STEP_TOO_SMALL), s, trial)
+    return End(Status.SUCCESS, s.t, s.y, s.size, s.accepted, s.rejected)
 
 
 def fixed(problem: Problem, recorder: Recorder) -> End:
     """Steps at given times. The device is read once, at the end, for a state that is no longer finite."""
-    p, field, method = problem, problem.field, problem.method
-    y, carry, finite = p.y0, method.init(p.start, p.t0, p.y0), []
+    p, method, finite = problem, problem.method, []
+    s = State(p.t0, p.y0, method.init(p.start, p.t0, p.y0), method.begin(p.tolerance), 0.0, None)
     for count, (t, t1) in enumerate(zip(p.grid[:-1], p.grid[1:], strict=True)):
         if count == p.max_steps:
-            return End(Status.MAX_STEPS, t, y, t1 - t, count, 0)
-        step = method.step(field, t, t1 - t, y, carry)
-        recorder.keep(t, t1 - t, t1, y, carry, step)
-        stop = None if p.watch is None else p.watch.look(t, t1 - t, t1, y, step)
-        y, carry = step.y1, step.carry
+            return End(Status.MAX_STEPS, t, s.y, t1 - t, count, 0)
+        step = method.step(p.field, t, t1 - t, s.y, s.carry, s.work)
+        if step.trouble:
+            return End(Status(step.trouble), t, s.y, t1 - t, count, 0, culprit(p, step.y1.detach() - s.y))
+        stop = keep(p, recorder, s, t1 - t, t1, step)
+        s = State(t1, step.y1, step.carry, step.work, 0.0, None, count + 1)
         if stop is not None:
-            return End(Status.EVENT, stop, y, t1 - t, count + 1, 0)
-        finite.append(torch.isfinite(y.detach()).all())
-    steps = len(finite)
+            return End(Status.EVENT, stop, s.y, t1 - t, count + 1, 0)
+        finite.append(torch.isfinite(s.y.detach()).all())
     if finite and not torch.stack(finite).all():
         bad = int(torch.stack(finite).int().argmin())
         t, t1 = p.grid[bad], p.grid[bad + 1]
-        return End(Status.NONFINITE, t1, y, t1 - t, steps, 0, culprit(p, y))
-    return End(Status.SUCCESS, p.t1, y, 0.0, steps, 0)
+        return End(Status.NONFINITE, t1, s.y, t1 - t, s.accepted, 0, culprit(p, s.y))
+    return End(Status.SUCCESS, p.t1, s.y, 0.0, s.accepted, 0)
 
 
-def first_size(problem: Problem, carry: Carry) -> float:
-    """Magnitude of the first step; NaN when f(t0, y0) is not finite."""
-    p = problem
-    if p.t0 == p.t1:
-        return 1.0
-    with torch.no_grad():
-        f0 = carry[0].detach() if carry else p.start(stage_times(p.t0, 0.0, (0.0,), p.y0)[0], p.y0)
-        if not torch.isfinite(f0).all():
-            return math.nan
-        return initial_step(
-            p.field,
-            p.t0,
-            p.y0.detach(),
-            f0,
-            sign=p.sign,
-            span=abs(p.t1 - p.t0),
-            order=p.method.error_order + 1,
-            scale=p.y0.detach().abs() * p.rtol + p.atol,
-            measure=lambda x: MEASURES[p.batch](p.norm, x).item(),
-        )
+def keep(
+    problem: Problem, recorder: Recorder, before: State, h: float, t1: float, step: Step
+) -> float | None:
+    """Record an accepted step; the time of a terminal event inside it, if there is one."""
+    p, s = problem, before
+    whole = step
+    if p.method.extend is not None and (p.dense_output or p.watch is not None or recorder.inside(t1)):
+        whole = p.method.complete(p.field, s.t, h, s.y, step)
+    recorder.keep(s.t, h, t1, s.y, s.carry, whole, step.stages if p.method.retake else ())
+    return None if p.watch is None else p.watch.look(s.t, h, t1, s.y, whole)
+
+
+def _failed(problem: Problem, status: Status, s: State, trial: Trial | None) -> End:
+    scaled = None if trial is None else trial.scaled
+    h = 0.0 if trial is None else trial.h
+    return End(status, s.t, s.y, h, s.accepted, s.rejected, culprit(problem, scaled))
 
 
 def culprit(problem: Problem, scaled: Tensor | None) -> int | None:

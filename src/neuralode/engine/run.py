@@ -14,15 +14,17 @@ class Run:
 
     Attributes:
         ys: outputs (T, *y0.shape), y1: final state, knots: every step when dense_output is wanted.
+        last: the last state that was accepted, also where the end was not reached.
         times: output times, list of T or (T, B).
         status, t, h: codes and the place reached; ints and floats, or (B,).
         sample: the sample that stopped a lockstep integration, else None.
-        nfev, accepted, rejected: counts, ints or (B,).
+        nfev, njev, accepted, rejected: counts, ints or (B,).
         tape: accepted steps for the gradients, None if not wanted.
     """
 
     ys: Tensor
     y1: Tensor
+    last: Tensor
     knots: Knots | None
     times: Any
     status: Any
@@ -30,6 +32,7 @@ class Run:
     h: Any
     sample: int | None
     nfev: Any
+    njev: Any
     accepted: Any
     rejected: Any
     tape: Any

@@ -231,6 +231,10 @@ class _Augmented:
     def count(self) -> int:
         return self.problem.field.count
 
+    @property
+    def jacobians(self) -> int:
+        return self.problem.field.jacobians
+
     def __call__(self, t: Tensor, flat: Tensor) -> Tensor:
         y, a, _ = self.pieces.split(flat)
         y = y.detach().to(self.problem.y0.dtype).requires_grad_()

@@ -34,10 +34,11 @@ class Direct:
             raise
 
     def _solve(self, problem: Problem) -> Run:
-        if problem.batch != "independent":
+        if problem.batch != "independent" and problem.method.retake is None:
             return LOOPS[problem.batch](problem)
         # A rejected trial of one sample may hold a NaN, which a mask keeps out of values but not out of
-        # derivatives, and step sizes must not carry a tangent: find the accepted steps first, then retake those.
+        # derivatives, step sizes must not carry a tangent, and equations are differentiated at their solution: find
+        # the accepted steps first, then retake those.
         with torch.no_grad(), forward_ad._set_fwd_grad_enabled(False):
             run = LOOPS[problem.batch](problem, tape=True)
         return run.with_tensors(replay(problem, run.tape, problem.y0, run.tensors))
@@ -51,7 +52,9 @@ def replay(problem: Problem, tape: Any, y0: Tensor, like: Sequence[Tensor]) -> t
     states: list[Tensor] = []
     stages: list[tuple[Tensor, ...]] = []
     for row in tape.rows:
-        step = method.step(field, row.t, row.h, y, carry)
+        step = method.again(field, row.t, row.h, y, carry, row.stages)
+        if problem.dense_output or row.inside:
+            step = method.complete(field, row.t, row.h, y, step)
         values += row.read(method.dense, y, step.y1, step.stages)
         if problem.dense_output:
             states.append(y)

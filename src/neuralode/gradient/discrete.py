@@ -110,7 +110,10 @@ def sweep(
         knots = [None if grad is None else grad[n] for grad in grad_knots]
         entry = [row.y.detach().requires_grad_(), *(part.detach().requires_grad_() for part in row.carry)]
         with torch.enable_grad():
-            step = problem.method.step(problem.field, row.t, row.h, entry[0], tuple(entry[1:]))
+            place = (problem.field, row.t, row.h, entry[0])
+            step = problem.method.again(*place, tuple(entry[1:]), row.stages)
+            if grad_knots or row.inside:
+                step = problem.method.complete(*place, step)
             read = row.read(problem.method.dense, entry[0], step.y1, step.stages)
         pairs = [(step.y1, row.masked(ybar))]
         if carrybar is not None:

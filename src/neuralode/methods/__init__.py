@@ -1,6 +1,6 @@
 """What one step is, a family a file."""
 
-from .method import Carry, Field, Method, Stages, Step
+from .method import Carry, Field, Method, Stages, Step, Verdict
 from .runge_kutta import runge_kutta
 
-__all__ = ["Carry", "Field", "Method", "Stages", "Step", "runge_kutta"]
+__all__ = ["Carry", "Field", "Method", "Stages", "Step", "Verdict", "runge_kutta"]

@@ -17,7 +17,7 @@ def runge_kutta(tableau: Tableau) -> Method:
     def init(f: Field, t: Size, y: Tensor) -> Carry:
         return (f(stage_times(t, t * 0.0, (0.0,), y)[0], y),) if tableau.fsal else ()
 
-    def step(f: Field, t: Size, h: Size, y: Tensor, carry: Carry) -> Step:
+    def step(f: Field, t: Size, h: Size, y: Tensor, carry: Carry, work: Any) -> Step:
         times = stage_times(t, h, tableau.nodes, y)
         stages = list(carry)
         y1 = y
@@ -27,7 +27,7 @@ def runge_kutta(tableau: Tableau) -> Method:
         if not tableau.fsal:
             y1 = combine(y, h, tableau.weight_terms, stages)
         error = combine(None, h, tableau.error_terms, stages) if tableau.error_terms else None
-        return Step(y1, error, (stages[-1],) if tableau.fsal else (), tuple(stages))
+        return Step(y1, error, (stages[-1],) if tableau.fsal else (), tuple(stages), work)
 
     def dense(theta: Size, h: Size, y: Tensor, stages: Sequence[Tensor]) -> Tensor:
         powers = [theta]

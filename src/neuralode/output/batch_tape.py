@@ -21,13 +21,17 @@ class Pairs(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One trip of the loop: every sample's trial step, and who accepted it."""
+    """One trip of the loop: every sample's trial step, and who accepted it.
+
+    ``stages`` are what dense output needs, ``solved`` those that retaking the step needs.
+    """
 
     t: Tensor
     h: Tensor
     y: Tensor
     carry: tuple[Tensor, ...]
     stages: tuple[Tensor, ...]
+    solved: tuple[Tensor, ...]
     accept: Tensor
 
 
@@ -50,6 +54,12 @@ class BatchRow:
     carry: tuple[Tensor, ...]
     active: Tensor
     pairs: Pairs
+    stages: tuple[Tensor, ...]
+
+    @cached_property
+    def inside(self) -> bool:
+        """Whether an output lies strictly inside some sample's step."""
+        return bool((self.pairs.theta != 1.0).any())
 
     def read(self, dense: Dense, y: Tensor, y1: Tensor, stages: Sequence[Tensor]) -> list[Tensor]:
         """The outputs of this step, as one tensor (m, ...); nothing without any."""
@@ -108,6 +118,7 @@ class Alignment:
     def __init__(self, attempts: list[Attempt]) -> None:
         self.t, self.h, self.y = (torch.stack(column) for column in list(zip(*attempts, strict=True))[:3])
         self.carry = [torch.stack(column) for column in zip(*(a.carry for a in attempts), strict=True)]
+        self.solved = [torch.stack(column) for column in zip(*(a.solved for a in attempts), strict=True)]
         accept = torch.stack([a.accept for a in attempts])
         self.counts = accept.sum(0)
         self.longest = int(self.counts.max())
@@ -121,7 +132,8 @@ class Alignment:
         active = n < self.counts
         at = (self.trip[n], self.samples)
         h = torch.where(active, self.h[at], 0.0)
-        return BatchRow(self.t[at], h, self.y[at], tuple(c[at] for c in self.carry), active, pairs)
+        carry, solved = (tuple(part[at] for part in parts) for parts in (self.carry, self.solved))
+        return BatchRow(self.t[at], h, self.y[at], carry, active, pairs, solved)
 
     def groups(self, found: list[Pairs]) -> list[Pairs]:
         """The outputs of every row: ``found`` regrouped from trips of the loop to step numbers."""
@@ -179,6 +191,14 @@ class BatchRecorder:
         """How many outputs every sample has after a step to t1, for the samples that accept it."""
         after = self._reached(t1) if isinstance(self.times, Tensor) else self.cursor + 1
         return torch.where(accept, after, self.cursor)
+
+    def inside(self, after: Tensor, t1: Tensor) -> Tensor:
+        """Which samples have an output strictly inside a step to t1, where ``after`` is what ``reach`` said."""
+        hits = after - self.cursor
+        if not isinstance(self.times, Tensor) or not len(self.times):
+            return torch.zeros_like(hits, dtype=torch.bool)
+        first = self.times[self.cursor.clamp(max=len(self.times) - 1), self.samples]
+        return (hits > 0) & (first != t1)
 
     def _pairs(self, before: Tensor, after: Tensor, t: Tensor, h: Tensor) -> Pairs:
         hits = after - before

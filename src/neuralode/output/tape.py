@@ -12,7 +12,10 @@ Dense = Callable[[Any, Any, Tensor, Sequence[Tensor]], Tensor]
 
 @dataclass(frozen=True)
 class Row:
-    """One accepted step: where it started, and which outputs lie in it (theta in (0, 1])."""
+    """One accepted step: where it started, and which outputs lie in it (theta in (0, 1]).
+
+    ``stages`` are those that the method wants back to retake the step.
+    """
 
     t: float
     h: float
@@ -20,6 +23,12 @@ class Row:
     carry: tuple[Tensor, ...]
     thetas: tuple[float, ...]
     slots: slice
+    stages: tuple[Tensor, ...] = ()
+
+    @property
+    def inside(self) -> bool:
+        """Whether an output lies strictly inside the step."""
+        return any(theta != 1.0 for theta in self.thetas)
 
     def read(self, dense: Dense, y: Tensor, y1: Tensor, stages: Sequence[Tensor]) -> list[Tensor]:
         """The outputs of this step, from a state y and the step made of it."""
@@ -87,8 +96,15 @@ class Recorder:
     rows: list[Row] = field(default_factory=list)
     steps: list[tuple[float, float, Tensor, tuple[Tensor, ...]]] = field(default_factory=list)
 
-    def keep(self, t: float, h: float, t1: float, y: Tensor, carry: Any, step: Any) -> None:
-        """An accepted step from (t, y) to (t1, step.y1)."""
+    def inside(self, t1: float) -> bool:
+        """Whether an output lies strictly inside a step that ends at t1."""
+        start = len(self.ts)
+        return self.times != "steps" and start < len(self.times) and self.sign * (self.times[start] - t1) < 0
+
+    def keep(
+        self, t: float, h: float, t1: float, y: Tensor, carry: Any, step: Any, solved: tuple[Tensor, ...]
+    ) -> None:
+        """An accepted step from (t, y) to (t1, step.y1); ``solved``: the stages that retaking it needs."""
         start = len(self.ts)
         if self.times == "steps":
             self.ts.append(t1)
@@ -98,7 +114,7 @@ class Recorder:
                     break
                 self.ts.append(time)
         thetas = tuple(1.0 if time == t1 else (time - t) / h for time in self.ts[start:])
-        row = Row(t, h, y, carry, thetas, slice(start, len(self.ts)))
+        row = Row(t, h, y, carry, thetas, slice(start, len(self.ts)), solved)
         if thetas:
             self.values += row.read(self.dense, y, step.y1, step.stages)
         if self.with_tape:

@@ -1,0 +1,50 @@
+"""What an error is measured against: rtol, atol and the norm of a solve, as one record."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .controller import MEASURES, Norm, error_ratio
+
+# Of the rounding unit: what a Newton iteration can still resolve where no tolerance is asked for.
+ROUNDING = 16.0
+
+
+@dataclass(frozen=True, eq=False)
+class Tolerance:
+    """Error estimates in units of atol + rtol max(|y|, |y1|).
+
+    Attributes:
+        rtol, atol: floats, or tensors that broadcast to y.
+        norm: of one system, scaled errors (..., n) -> (...).
+        batch: as in ``solve``: one number for the whole state, or one for each sample.
+        given: whether they are the user's; False: the level of rounding, for steps whose size is given.
+    """
+
+    rtol: float | Tensor
+    atol: float | Tensor
+    norm: Norm
+    batch: str | None
+    given: bool = True
+
+    def scaled(self, error: Tensor, y: Tensor, y1: Tensor) -> Tensor:
+        """The error, entry by entry, in units of the tolerance; without a gradient history."""
+        return error_ratio(error.detach(), y.detach(), y1.detach(), self.rtol, self.atol)
+
+    def measure(self, scaled: Tensor) -> Any:
+        """The norm of scaled errors: a float, or (B,) float64 when every sample steps by itself."""
+        measured = MEASURES[self.batch](self.norm, scaled)
+        return measured.double() if self.batch == "independent" else measured.item()
+
+    def ratio(self, error: Tensor, y: Tensor, y1: Tensor) -> Any:
+        """The error of a step from y to y1 relative to the tolerance; at most 1 is accepted."""
+        return self.measure(self.scaled(error, y, y1))
+
+
+def rounding_level(y0: Tensor, norm: Norm, batch: str | None) -> Tolerance:
+    """The tolerance that stands for "as well as the dtype of y0 allows"."""
+    unit = ROUNDING * torch.finfo(y0.dtype).eps
+    size = float(y0.detach().abs().max()) if y0.numel() else 1.0
+    return Tolerance(unit, unit * size if size > 0 else unit, norm, batch, given=False)

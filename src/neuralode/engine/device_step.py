@@ -1,0 +1,141 @@
+"""One trial step of samples that step by themselves: tried for all at once, judged one by one."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..control import initial_step, select
+from ..methods import Carry, Step
+from ..ops import merge, stage_times
+from ..problem import Problem
+from .host_step import AFTER_TROUBLE
+
+
+class State(NamedTuple):
+    """As ``host_step.State``, of every sample; counts are (B,).
+
+    Attributes:
+        running: the samples that have not ended.
+        nfev, njev: evaluations so far that each sample would have made alone.
+    """
+
+    t: Tensor
+    y: Tensor
+    carry: Carry
+    work: Any
+    size: Tensor
+    memory: Any
+    running: Tensor
+    accepted: Tensor
+    rejected: Tensor
+    nfev: Tensor
+    njev: Tensor
+
+
+class Trial(NamedTuple):
+    """As ``host_step.Trial``; ``accepted`` (B,). Samples that have ended stand still, h = 0."""
+
+    h: Tensor
+    t1: Tensor
+    step: Step
+    accepted: Tensor
+    trouble: Tensor
+
+
+def begin(problem: Problem) -> State:
+    """The state before the first step."""
+    p = problem
+    carry = p.method.init(p.start, p.t0, p.y0)
+    none = torch.zeros_like(p.t0, dtype=torch.long)
+    size = torch.zeros_like(p.t0) if p.grid is not None else first_size(p, carry)
+    nfev = none + p.field.count
+    return State(
+        p.t0, p.y0, carry, p.method.begin(p.tolerance), size, None, p.t0 != p.t1, none, none, nfev, none
+    )
+
+
+def attempt(problem: Problem, state: State) -> tuple[Trial, State]:
+    """Try one step of every running sample, and judge it. The state that follows is not yet moved: see ``advance``."""
+    p, s = problem, state
+    h, t1 = clip_step(s.t, p.t1, p.sign, s.size.clamp(max=p.max_step), s.running)
+    step = p.method.step(p.field, s.t, h, s.y, s.carry, s.work)
+    accept, factor, memory, step = _judge(p, s, step, h)
+    trouble = torch.as_tensor(step.trouble, device=h.device).expand(h.shape)
+    accept = accept & s.running & (trouble == 0)
+    size = factor * h.abs()
+    size = torch.where((h.abs() < s.size) & accept & (factor >= 1), torch.maximum(s.size, size), size)
+    trial = Trial(h, t1, step, accept, trouble)
+    return trial, counted(
+        p, s._replace(size=torch.where(s.running, size, s.size), memory=memory, work=step.work), trial
+    )
+
+
+def _judge(p: Problem, s: State, step: Step, h: Tensor) -> tuple[Tensor, Tensor, Any, Step]:
+    if p.method.decide is not None:
+        accept, factor, step = p.method.decide(step, p.tolerance, s.y, h)
+        memory = s.memory
+    else:
+        assert step.error is not None
+        ratio = p.tolerance.ratio(step.error, s.y, step.y1)
+        accept, factor, memory = p.controller.judge(ratio, s.memory, p.method.error_order, h.abs())
+    if not isinstance(step.trouble, Tensor):
+        return accept, factor, memory, step
+    troubled = step.trouble != 0
+    factor = torch.where(troubled, AFTER_TROUBLE, factor)
+    if p.method.decide is None:
+        kept = p.controller.after_trouble(s.memory)
+        memory = tuple(select(troubled, old, new) for old, new in zip(kept, memory, strict=True))
+    return accept, factor, memory, step
+
+
+def counted(problem: Problem, state: State, trial: Trial) -> State:
+    """The state with the counts of a trial step."""
+    s, step = state, trial.step
+    calls = problem.method.evaluations if step.calls is None else step.calls
+    return s._replace(
+        accepted=s.accepted + trial.accepted,
+        rejected=s.rejected + (s.running & ~trial.accepted),
+        nfev=s.nfev + s.running * calls,
+        njev=s.njev + s.running * step.jacobians,
+    )
+
+
+def advance(state: State, trial: Trial, t1: Tensor) -> State:
+    """Every sample moved to the end of its step, t1, where it was accepted."""
+    s, step, accept = state, trial.step, trial.accepted
+    carry = tuple(merge(accept, new, old) for new, old in zip(step.carry, s.carry, strict=True))
+    return s._replace(t=torch.where(accept, t1, s.t), y=merge(accept, step.y1, s.y), carry=carry)
+
+
+def clip_step(t: Tensor, t1: Tensor, sign: Tensor, size: Tensor, running: Tensor) -> tuple[Tensor, Tensor]:
+    """(h, t + h) as in the host loop; h = 0 for samples that have ended."""
+    left = sign * (t1 - t)
+    last = size >= left
+    size = torch.where(2 * size > left, left / 2, size)
+    over = sign * (t + sign * left - t1) > 0
+    left = torch.where(over, torch.nextafter(left, torch.zeros_like(left)), left)
+    h = sign * torch.where(last, left, size)
+    return torch.where(running, h, 0.0), torch.where(running, torch.where(last, t1, t + h), t)
+
+
+def first_size(problem: Problem, carry: Carry) -> Tensor:
+    """Magnitude of every sample's first step; NaN where f(t0, y0) is not finite."""
+    p = problem
+    span = (p.t1 - p.t0).abs()
+    if p.first_step is not None or not p.y0.numel():
+        return span if p.first_step is None else span.clamp(max=p.first_step)
+    f0 = carry[0] if carry else p.start(stage_times(p.t0, 0.0 * p.t0, (0.0,), p.y0)[0], p.y0)
+    finite = torch.isfinite(f0).reshape(len(f0), -1).all(1)
+    size = initial_step(
+        p.field,
+        p.t0,
+        p.y0,
+        merge(finite, f0, torch.zeros_like(f0)),
+        sign=p.sign,
+        span=span,
+        order=p.method.error_order + 1,
+        scale=p.y0.abs() * p.rtol + p.atol,
+        measure=p.tolerance.measure,
+    )
+    return torch.where(finite, size, torch.nan)
