@@ -33,6 +33,14 @@ class Tolerance:
         """The error, entry by entry, in units of the tolerance; without a gradient history."""
         return error_ratio(error.detach(), y.detach(), y1.detach(), self.rtol, self.atol)
 
+    def weights(self, y: Tensor) -> Tensor:
+        """atol + rtol |y|, shaped like y."""
+        return y.detach().abs().mul_(self.rtol).add_(self.atol)
+
+    def sizes(self, scaled: Tensor) -> Tensor:
+        """The norm of scaled rows (R, n) without a read from the device: (1,), or (B,) per sample; float64."""
+        return MEASURES[self.batch](self.norm, scaled).double().reshape(-1)
+
     def measure(self, scaled: Tensor) -> Any:
         """The norm of scaled errors: a float, or (B,) float64 when every sample steps by itself."""
         measured = MEASURES[self.batch](self.norm, scaled)

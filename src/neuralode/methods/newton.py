@@ -1,0 +1,86 @@
+"""Simplified Newton iteration for the equations of an implicit step, every sample with its own end of it.
+
+Convergence and divergence are judged as in Hairer & Wanner, Solving ODEs II, 2nd ed. (1996), section IV.8, eqs. 8.10
+and 8.11, with an error of the iteration well below the tolerance of the step.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..control import Tolerance
+from ..ops import merge
+
+MOST = 7  # with a tolerance of the user's
+MOST_TO_ROUNDING = 40
+# In units of 16 eps: where an iteration that no longer contracts has met rounding, not divergence.
+ROUNDING_STALL = 1e3
+
+
+class Root(NamedTuple):
+    """What an iteration ended with; masks and counts are (1,), or (B,) per sample.
+
+    Attributes:
+        x: the last iterate.
+        converged: whose last iterate is a root.
+        iterations: evaluations of the residual that each needed.
+        rate: contraction theta / (1 - theta) of the last two, for the next call.
+        theta: the last contraction seen; zero after one iteration.
+    """
+
+    x: Tensor
+    converged: Tensor
+    iterations: Tensor
+    rate: Tensor
+    theta: Tensor
+
+
+def newton(
+    residual: Callable[[Tensor], Tensor],
+    solve: Callable[[Tensor], Tensor],
+    x: Tensor,
+    size: Callable[[Tensor], Tensor],
+    tolerance: Tolerance,
+    rate: Tensor,
+) -> Root:
+    """Iterate x <- x - solve(residual(x)), x of any shape with rows in front.
+
+    ``size`` is the norm of an update in units of the tolerance, (1,) or (B,); ``rate`` what the last call ended with,
+    one (or larger) when nothing is known.
+    """
+    kappa, most = accuracy(tolerance, x), MOST if tolerance.given else MOST_TO_ROUNDING
+    rate = rate.clamp(min=torch.finfo(torch.float64).eps) ** 0.8
+    active = torch.ones_like(rate, dtype=torch.bool)
+    converged, iterations = torch.zeros_like(active), torch.zeros_like(active, dtype=torch.long)
+    theta, before = torch.zeros_like(rate), None
+    for count in range(most):
+        delta = solve(residual(x))
+        length = size(delta)
+        iterations = iterations + active
+        good = torch.isfinite(length)
+        if before is not None:
+            ratio = length / before.clamp(min=torch.finfo(torch.float64).tiny)
+            theta = torch.where(active, ratio, theta)
+            rate = torch.where(active, theta / (1 - theta), rate)
+            hopeless = theta ** (most - 1 - count) / (1 - theta) * length > kappa
+            good = good & (theta < 1) & ~hopeless if tolerance.given else good & (theta < 2)
+            if not tolerance.given:
+                converged = converged | (active & (theta > 0.5) & (length <= ROUNDING_STALL))
+        x = merge(active & good, x - delta, x)
+        converged = converged | (active & good & ((rate * length <= kappa) & (rate > 0) | (length == 0)))
+        active = active & good & ~converged
+        before = length
+        if not bool(active.any()):
+            break
+    return Root(x, converged, iterations, torch.where(converged, rate.clamp(min=0.0), 1.0), theta)
+
+
+def accuracy(tolerance: Tolerance, x: Tensor) -> float:
+    """The error left in a root, in units of the tolerance: as in SciPy's Radau and BDF."""
+    if not tolerance.given:
+        return 1.0
+    rtol = float(tolerance.rtol.min()) if isinstance(tolerance.rtol, Tensor) else tolerance.rtol
+    eps = torch.finfo(x.dtype).eps
+    return max(10 * eps / rtol if rtol > 0 else 0.0, min(0.03, rtol**0.5))
