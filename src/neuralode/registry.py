@@ -1,9 +1,10 @@
 """Name -> method."""
 
-from .methods import Method, runge_kutta
-from .tableaus import EXPLICIT
+from .methods import Method, collocation, runge_kutta
+from .tableaus import COLLOCATION, EXPLICIT
 
 METHODS: dict[str, Method] = {tableau.name: runge_kutta(tableau) for tableau in EXPLICIT}
+METHODS |= {tableau.name: collocation(tableau) for tableau in COLLOCATION}
 
 
 def methods() -> tuple[Method, ...]:

@@ -1,6 +1,6 @@
 """Linear systems (I - c J) x = r of the rows of a state, c = h gamma: by LU, or by GMRES with products alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +87,8 @@ class MatrixFree:
 
     def product(self, v: Tensor) -> Tensor:
         """J v for rows v (R, n)."""
+        if v.is_complex():
+            return torch.complex(self.product(v.real), self.product(v.imag))
         with torch.no_grad():
             return self.f.rows(self.f.push(self.t, self.y, v.reshape(self.y.shape)))
 
@@ -120,28 +122,77 @@ class Krylov:
         return torch.zeros(1, dtype=torch.bool, device=self.linear.y.device)
 
     def solve(self, r: Tensor) -> Tensor:
-        """x for a right-hand side (R, n), differentiable with respect to it."""
-        return _Solve.apply(self, r)
+        """x for a right-hand side (R, n), differentiable with respect to it (where c is real)."""
+        if self.c_is_complex:
+            return gmres(self.system(self.linear.product), r.to(r.dtype.to_complex()))
+        return _Inverse.apply(
+            lambda v: gmres(self.system(self.linear.product), v),
+            lambda v: gmres(self.system(self.linear.transposed()), v),
+            r,
+        )
+
+    @property
+    def c_is_complex(self) -> bool:
+        return self.c.is_complex() if isinstance(self.c, Tensor) else isinstance(self.c, complex)
 
     def system(self, product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         """v -> v - c J v for one of the two products with J."""
         return lambda v: v - _like(per_row(self.c, 2), v) * product(v)
 
 
-class _Solve(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, krylov: Krylov, r: Tensor) -> Tensor:
-        ctx.krylov = krylov
-        return gmres(krylov.system(krylov.linear.product), r.detach())
+class _Inverse(torch.autograd.Function):
+    """M^-1 r for a constant matrix M, known by what solves with it and with its transpose."""
 
     @staticmethod
-    def backward(ctx: Any, bar: Tensor) -> tuple[None, Tensor]:
-        if torch.is_grad_enabled() and bar.requires_grad:
-            raise RuntimeError(
-                "second derivatives through an implicit method's matrix-free solves are not known: give jac=, or use "
-                "an explicit method"
-            )
-        return None, gmres(ctx.krylov.system(ctx.krylov.linear.transposed()), bar)
+    def forward(
+        solve: Callable[[Tensor], Tensor], transposed: Callable[[Tensor], Tensor], r: Tensor
+    ) -> Tensor:
+        return solve(r.detach())
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.solve, ctx.transposed, _ = inputs
+
+    @staticmethod
+    def backward(ctx: Any, bar: Tensor) -> tuple[None, None, Tensor]:
+        return None, None, _Inverse.apply(ctx.transposed, ctx.solve, bar)
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, __: None, tangent: Tensor) -> Tensor:
+        return _Inverse.apply(ctx.solve, ctx.transposed, tangent)
+
+
+def coupled(linears: Sequence[Dense | MatrixFree], weights: Tensor) -> Callable[[Tensor], Tensor]:
+    """A function that solves x_i - sum_j weights_ij J_j x_j = r_i for rows (R, s, n), differentiable with respect to r.
+
+    ``weights`` is (s, s), or (R, s, s).
+    """
+    if isinstance(linears[0], Dense):
+        matrices = torch.stack([linear.matrix for linear in linears if isinstance(linear, Dense)], 1)
+        rows, s, n = matrices.shape[:3]
+        blocks = torch.einsum("rij,rjnm->rinjm", weights.expand(rows, s, s), matrices)
+        system = torch.eye(s * n, dtype=blocks.dtype, device=blocks.device) - blocks.reshape(rows, s * n, -1)
+        lu = torch.linalg.lu_factor_ex(system)
+        return lambda r: torch.linalg.lu_solve(lu[0], lu[1], r.reshape(rows, -1, 1)).reshape(r.shape)
+    free = [linear for linear in linears if isinstance(linear, MatrixFree)]
+
+    def each(products: Sequence[Callable[[Tensor], Tensor]], v: Tensor) -> Tensor:
+        return torch.stack([product(x) for product, x in zip(products, v.unbind(1), strict=True)], 1)
+
+    def forward(r: Tensor) -> Tensor:
+        products = [linear.product for linear in free]
+        return _flat_gmres(lambda v: v - weights @ each(products, v), r)
+
+    def backward(r: Tensor) -> Tensor:
+        products = [linear.transposed() for linear in free]
+        return _flat_gmres(lambda v: v - each(products, weights.mT @ v), r)
+
+    return lambda r: _Inverse.apply(forward, backward, r)
+
+
+def _flat_gmres(apply: Callable[[Tensor], Tensor], r: Tensor) -> Tensor:
+    """GMRES for unknowns (R, s, n)."""
+    return gmres(lambda v: apply(v.reshape(r.shape)).flatten(1), r.flatten(1)).reshape(r.shape)
 
 
 def gmres(apply: Callable[[Tensor], Tensor], r: Tensor, basis: int = 40, restarts: int = 10) -> Tensor:
@@ -170,7 +221,7 @@ def _cycle(apply: Callable[[Tensor], Tensor], r: Tensor, size: Tensor, goal: Ten
         w = apply(vectors[j])
         entries = []
         for v in vectors:
-            entries.append((v * w).sum(1))
+            entries.append((v.conj() * w).sum(1))
             w = w - entries[-1][:, None] * v
         length = torch.linalg.vector_norm(w, dim=1)
         vectors.append(w / length.clamp(min=tiny)[:, None])
