@@ -1,6 +1,7 @@
 """One trial step of a state that steps as one: tried, judged, and the state that follows."""
 
 import math
+import sys
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +12,8 @@ from ..methods import Carry, Step
 from ..ops import stage_times
 from ..problem import Problem
 
+# Of t: four times that is the least step. Near t = 0, EPS of the larger end of the span stands for t.
+EPS = sys.float_info.epsilon
 # After a step whose equations could not be solved.
 AFTER_TROUBLE = 0.5
 
