@@ -1,7 +1,6 @@
 """Every check of a solve's arguments, once; after it the library knows one state tensor and trusts it."""
 
 import math
-import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -10,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .control import CONTROLLERS, NORMS, Controller, Norm, Tolerance, rounding_level
-from .errors import SolverWarning
+from .control import CONTROLLERS, NORMS, Norm, StepControl, Tolerance, rounding_level
 from .field import VectorField
 from .layout import Layout, leaves
 from .methods import Method
-from .ops import REAL, transforming
+from .ops import transforming
 from .registry import METHODS
 from .times import check_times, span_per_sample, step_grid
+from .tolerances import check_tolerance
 
 Time = Any  # a float, or float64 (B,) with batch="independent"
 Times = Any  # a list of floats, or (T, B)
@@ -49,7 +48,7 @@ class Problem:
     inputs: tuple[Tensor | None, Tensor | None, Tensor | None]
     batch: str | None
     method: Method
-    controller: Controller
+    controller: StepControl
     rtol: float | Tensor
     atol: float | Tensor
     norm: Norm
@@ -121,34 +120,6 @@ def check_span(t_span: Any) -> tuple[float, float, float, tuple[Tensor | None, T
     return numbers[0], numbers[1], -1.0 if numbers[1] < numbers[0] else 1.0, (ends[0], ends[1])
 
 
-def check_tolerance(name: str, value: Any, y0: Tensor) -> float | Tensor:
-    """A tolerance as a float, or as a tensor that broadcasts to y0."""
-    if isinstance(value, Tensor) and value.numel() > 1:
-        value = value.detach().to(y0.device, REAL.get(y0.dtype, y0.dtype))
-        try:
-            if torch.broadcast_shapes(value.shape, y0.shape) != y0.shape:
-                raise RuntimeError
-        except RuntimeError:
-            raise ValueError(
-                f"{name} has shape {tuple(value.shape)}, which does not broadcast to y0's {tuple(y0.shape)}"
-            ) from None
-        smallest = float(value.min())
-    else:
-        value = smallest = float(value)
-    if not (smallest >= 0.0 and math.isfinite(smallest)):
-        raise ValueError(f"{name} must be >= 0 and finite, got {smallest}")
-    if name == "rtol":
-        floor = 4 * torch.finfo(y0.dtype).eps
-        if smallest < floor:
-            warnings.warn(
-                f"rtol = {smallest:.3g} is below what {y0.dtype} resolves; using {floor:.3g}",
-                SolverWarning,
-                stacklevel=5,
-            )
-            return value.clamp(min=floor) if isinstance(value, Tensor) else floor
-    return value
-
-
 def prepare(
     f: Callable[..., Any],
     t_span: Any,
@@ -183,8 +154,8 @@ def prepare(
         batch=options.batch,
         method=METHODS[options.method],
         controller=CONTROLLERS.get(options.controller, options.controller),
-        rtol=check_tolerance("rtol", options.rtol, state),
-        atol=check_tolerance("atol", options.atol, state),
+        rtol=check_tolerance("rtol", options.rtol, state, layout),
+        atol=check_tolerance("atol", options.atol, state, layout),
         norm=NORMS.get(options.norm, options.norm),
         first_step=options.first_step,
         min_step=options.min_step,
