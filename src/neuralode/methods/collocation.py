@@ -178,7 +178,7 @@ def collocation(tableau: Collocation) -> Method:
             work, calls = work._replace(slope=slope), calls + moved + refined
         assert work.solver is not None
         singular = torch.stack([system.singular for system in work.solver.systems]).any(0)
-        lengths = h if isinstance(h, Tensor) else flags(h, y, True) * h
+        lengths = h if isinstance(h, Tensor) else torch.full((1,), h, dtype=torch.float64, device=y.device)
         past = work.past or Past(torch.zeros_like(z), torch.zeros_like(lengths))
         return Step(
             y1,
