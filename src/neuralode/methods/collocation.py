@@ -199,7 +199,8 @@ def collocation(tableau: Collocation) -> Method:
         again = ~root.converged & ~work.fresh
         shared = work.shared
         if bool(again.any()):
-            linear = shared.linear.renewed(again, linearize(f, stage_times(t, h, (0.0,), y)[0], y))
+            newer = linearize(f, stage_times(t, h, (0.0,), y)[0], y, implicit.ROUGH)
+            linear = shared.linear.renewed(again, newer)
             solver = factorised(tableau, linear, h, None)
             shared = shared._replace(linear=linear)
             second = iterate(f, t, h, y, guess, solver, shared)

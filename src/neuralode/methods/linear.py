@@ -1,5 +1,6 @@
 """Linear systems (I - c J) x = r of the rows of a state, c = h gamma: by LU, or by GMRES with products alone."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,19 +8,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import SolverWarning
 from .method import Field
 
 # Unknowns of one row up to which J is made and factorised.
 DENSE_LIMIT = 256
+# GMRES: dimensions of its first basis, how they grow from start to start, and numbers that a basis may hold.
+SMALL_BASIS = 32
+GROWTH = 4
+RESTARTS = 8
+MEMORY = 2**25
 
 
-def linearize(f: Field, t: Tensor, y: Tensor) -> "Dense | MatrixFree":
-    """df/dy at (t, y), constant from here on."""
+def linearize(f: Field, t: Tensor, y: Tensor, accuracy: float = 0.0) -> "Dense | MatrixFree":
+    """df/dy at (t, y), constant from here on.
+
+    ``accuracy`` is the relative residual that matrix-free solves may leave; 0: that of rounding.
+    """
     t, y = t.detach(), y.detach()
     if f.rows(y).shape[1] <= DENSE_LIMIT:
         with torch.no_grad():
             return Dense(f.jacobian(t, y).detach())
-    return MatrixFree(f, t, y)
+    return MatrixFree(f, t, y, accuracy)
 
 
 def per_row(c: Any, dims: int) -> Any:
@@ -73,6 +83,7 @@ class MatrixFree:
     f: Field
     t: Tensor
     y: Tensor
+    accuracy: float = 0.0
 
     def factor(self, c: Any) -> "Krylov":
         """Nothing to factorise."""
@@ -83,7 +94,7 @@ class MatrixFree:
         assert isinstance(newer, MatrixFree)
         mask = where.reshape(-1, *(1,) * (self.y.dim() - 1))
         t = torch.where(mask, newer.t, self.t) if self.t.dim() else newer.t
-        return MatrixFree(self.f, t, torch.where(mask, newer.y, self.y))
+        return MatrixFree(self.f, t, torch.where(mask, newer.y, self.y), self.accuracy)
 
     def product(self, v: Tensor) -> Tensor:
         """J v for rows v (R, n)."""
@@ -123,11 +134,12 @@ class Krylov:
 
     def solve(self, r: Tensor) -> Tensor:
         """x for a right-hand side (R, n), differentiable with respect to it (where c is real)."""
+        accuracy = self.linear.accuracy
         if self.c_is_complex:
-            return gmres(self.system(self.linear.product), r.to(r.dtype.to_complex()))
+            return gmres(self.system(self.linear.product), r.to(r.dtype.to_complex()), accuracy)
         return _Inverse.apply(
-            lambda v: gmres(self.system(self.linear.product), v),
-            lambda v: gmres(self.system(self.linear.transposed()), v),
+            lambda v: gmres(self.system(self.linear.product), v, accuracy),
+            lambda v: resolved(self.system(self.linear.transposed()), v),
             r,
         )
 
@@ -192,51 +204,77 @@ def coupled(linears: Sequence[Dense | MatrixFree], weights: Tensor) -> Callable[
 
 def _flat_gmres(apply: Callable[[Tensor], Tensor], r: Tensor) -> Tensor:
     """GMRES for unknowns (R, s, n)."""
-    return gmres(lambda v: apply(v.reshape(r.shape)).flatten(1), r.flatten(1)).reshape(r.shape)
+    return resolved(lambda v: apply(v.reshape(r.shape)).flatten(1), r.flatten(1)).reshape(r.shape)
 
 
-def gmres(apply: Callable[[Tensor], Tensor], r: Tensor, basis: int = 40, restarts: int = 10) -> Tensor:
-    """x with apply(x) = r to rounding, all rows (R, n) at once (Saad & Schultz, SIAM J. Sci. Stat. Comput. 7, 1986).
+def resolved(apply: Callable[[Tensor], Tensor], r: Tensor) -> Tensor:
+    """x with apply(x) = r to rounding, for derivatives; warns where that is not reached."""
+    x = gmres(apply, r)
+    rest = torch.linalg.vector_norm(r - apply(x), dim=1)
+    if bool((rest > torch.finfo(r.dtype).eps ** 0.5 * torch.linalg.vector_norm(r, dim=1)).any()):
+        warnings.warn(
+            "GMRES did not solve the equations behind a gradient to rounding: it is inexact; take smaller steps",
+            SolverWarning,
+            stacklevel=2,
+        )
+    return x
 
-    Rows that are solved stay solved: their residual is zero, and so are their updates.
+
+def gmres(apply: Callable[[Tensor], Tensor], r: Tensor, accuracy: float = 0.0) -> Tensor:
+    """x with apply(x) = r, all rows (R, n) at once (Saad & Schultz, SIAM J. Sci. Stat. Comput. 7, 1986).
+
+    The residual is at most ``accuracy`` |r|, or rounding. Started anew with a larger basis until that has all dimensions, or as many as ``MEMORY`` holds. Rows that are
+    solved stay solved: their updates are zero.
     """
-    x = torch.zeros_like(r)
-    goal = 100 * torch.finfo(r.dtype).eps * torch.linalg.vector_norm(r, dim=1)
-    rest = r
-    for _ in range(restarts):
-        size = torch.linalg.vector_norm(rest, dim=1)
+    x, rest = torch.zeros_like(r), r
+    size = torch.linalg.vector_norm(rest, dim=1)
+    goal = max(accuracy, 100 * torch.finfo(r.dtype).eps) * size
+    basis, most = SMALL_BASIS, max(SMALL_BASIS, MEMORY // max(r.numel(), 1))
+    for _ in range(RESTARTS):
         if not bool((size > goal).any()):
             break
-        x = x + _cycle(apply, rest, size, goal, min(basis, r.shape[1]))
+        whole = min(basis, most) >= r.shape[1]
+        x = x + _cycle(apply, rest, size, goal, min(basis, most, r.shape[1]))
         rest = r - apply(x)
+        before, size = size, torch.linalg.vector_norm(rest, dim=1)
+        if whole and not bool((size < before / 2).any()):
+            break  # what is left is rounding
+        basis *= GROWTH
     return x
 
 
 def _cycle(apply: Callable[[Tensor], Tensor], r: Tensor, size: Tensor, goal: Tensor, basis: int) -> Tensor:
-    """The best correction from a Krylov space of at most ``basis`` dimensions, by modified Gram-Schmidt."""
-    tiny = torch.finfo(r.dtype).tiny
-    vectors = [r / size.clamp(min=tiny)[:, None]]
-    columns: list[Tensor] = []
+    """The best correction from a Krylov space of at most ``basis`` dimensions.
+
+    The Hessenberg matrix is made triangular, H = Q T, column by column as the vectors are made.
+    """
+    eps, tiny = torch.finfo(r.dtype).eps, torch.finfo(r.dtype).tiny
+    vectors, q, triangle = (r.new_zeros(len(r), basis + 1, n) for n in (r.shape[1], basis + 1, basis))
+    left = torch.zeros_like(q[:, 0])
+    left[:, 0] = size
+    vectors[:, 0] = r / size.clamp(min=tiny)[:, None]
     for j in range(basis):
-        w = apply(vectors[j])
-        entries = []
-        for v in vectors:
-            entries.append((v.conj() * w).sum(1))
-            w = w - entries[-1][:, None] * v
+        entries, w = _orthogonalised(vectors[:, : j + 1], apply(vectors[:, j]))
         length = torch.linalg.vector_norm(w, dim=1)
-        vectors.append(w / length.clamp(min=tiny)[:, None])
-        columns.append(torch.stack([*entries, length], 1))
-        small, left = _least_squares(columns, size)
-        if not bool((left > goal).any()):
+        goes_on = length > eps * torch.linalg.vector_norm(entries, dim=1)
+        vectors[:, j + 1] = torch.where(goes_on[:, None], w / length.clamp(min=tiny)[:, None], 0)
+        column = torch.zeros_like(left)
+        column[:, : j + 1], column[:, j + 1] = entries, length
+        triangle[:, :j, j], column = _orthogonalised(q[:, :j], column)
+        length = torch.linalg.vector_norm(column, dim=1)
+        triangle[:, j, j] = torch.where(length > 0, length, 1)
+        q[:, j] = column / length.clamp(min=tiny)[:, None]
+        left = left - (q[:, j].conj() * left).sum(1, keepdim=True) * q[:, j]
+        if not bool((torch.linalg.vector_norm(left, dim=1) > goal).any()):
             break
-    return torch.einsum("rj,jrn->rn", small, torch.stack(vectors[:-1]))
+    target = q[:, : j + 1, :1].conj() * size[:, None, None]
+    small = torch.linalg.solve_triangular(triangle[:, : j + 1, : j + 1], target, upper=True)
+    return (small.mT @ vectors[:, : j + 1])[:, 0]
 
 
-def _least_squares(columns: list[Tensor], size: Tensor) -> tuple[Tensor, Tensor]:
-    """(argmin |size e_1 - H z|, that minimum) for the Hessenberg matrices H of all rows."""
-    m = len(columns)
-    H = torch.stack([torch.nn.functional.pad(c, (0, m + 1 - c.shape[1])) for c in columns], 2)
-    target = torch.zeros_like(H[:, :, :1])
-    target[:, 0, 0] = size
-    z = torch.linalg.pinv(H) @ target
-    return z[..., 0], torch.linalg.vector_norm((H @ z - target)[..., 0], dim=1)
+def _orthogonalised(basis: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """(coefficients in an orthonormal basis (R, k, n), v without its part in it), by Gram-Schmidt, twice."""
+    first = basis.conj() @ v[:, :, None]
+    v = v[:, :, None] - basis.mT @ first
+    second = basis.conj() @ v
+    return (first + second)[..., 0], (v - basis.mT @ second)[..., 0]
