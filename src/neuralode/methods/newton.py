@@ -17,6 +17,8 @@ MOST = 7  # with a tolerance of the user's
 MOST_TO_ROUNDING = 40
 # In units of 16 eps: where an iteration that no longer contracts has met rounding, not divergence.
 ROUNDING_STALL = 1e3
+# In the same units: an iteration's error, unlike rounding, has the same sign step by step, and adds up.
+FAR_BELOW_ROUNDING = 2.0**-8
 
 
 class Root(NamedTuple):
@@ -80,7 +82,7 @@ def newton(
 def accuracy(tolerance: Tolerance, x: Tensor) -> float:
     """The error left in a root, in units of the tolerance: as in SciPy's Radau and BDF."""
     if not tolerance.given:
-        return 1.0
+        return FAR_BELOW_ROUNDING
     rtol = float(tolerance.rtol.min()) if isinstance(tolerance.rtol, Tensor) else tolerance.rtol
     eps = torch.finfo(x.dtype).eps
     return max(10 * eps / rtol if rtol > 0 else 0.0, min(0.03, rtol**0.5))
