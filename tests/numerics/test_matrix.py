@@ -9,6 +9,7 @@ import neuralode
 
 METHODS = [method.name for method in neuralode.methods()]
 ADAPTIVE = {method.name for method in neuralode.methods() if method.adaptive}
+PAIRS = [(method.name, gradient) for method in neuralode.methods() for gradient in method.gradients]
 
 
 @dataclasses.dataclass
@@ -45,15 +46,14 @@ def times(state, rate):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64, torch.complex128], ids=str)
 @pytest.mark.parametrize("kind", STATES)
-@pytest.mark.parametrize("gradient", ["direct", "discrete", "backsolve"])
 @pytest.mark.parametrize("batch", [None, "lockstep", "independent"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "gradient"), PAIRS)
 def test_matrix(method, batch, gradient, kind, dtype):
     """y' = rate y: values and gradients against exp, at steps small enough for each order."""
     x = torch.linspace(0.5, 1.5, 12).reshape(3, 4).to(dtype).requires_grad_()
     rate = torch.tensor(-0.7, dtype=dtype, requires_grad=True)
     order = next(m.order for m in neuralode.methods() if m.name == method)
-    step = None if method in ADAPTIVE else {1: 0.005, 2: 0.05, 4: 0.125}[order]
+    step = None if method in ADAPTIVE else {1: 0.005, 2: 0.05}.get(order, 0.125)
     sol = neuralode.solve(
         lambda t, y: times(y, rate), (0.0, 0.5), STATES[kind](x), t_eval=[0.2, 0.5], method=method, batch=batch,
         gradient=gradient, step=step, rtol=1e-5, atol=1e-5,
@@ -78,5 +78,4 @@ def test_methods_without_an_estimate_ask_for_steps(method):
 
 def test_records():
     for method in neuralode.methods():
-        assert method.dense_order >= method.order - 1
-        assert method.source and method.kind == "explicit Runge-Kutta"
+        assert method.source and method.kind and method.gradients
