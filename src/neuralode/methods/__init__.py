@@ -1,6 +1,7 @@
 """What one step is, a family a file."""
 
+from .diagonal import diagonal
 from .method import Carry, Field, Method, Stages, Step, Verdict
 from .runge_kutta import runge_kutta
 
-__all__ = ["Carry", "Field", "Method", "Stages", "Step", "Verdict", "runge_kutta"]
+__all__ = ["Carry", "Field", "Method", "Stages", "Step", "Verdict", "diagonal", "runge_kutta"]
