@@ -1,10 +1,15 @@
 """Name -> method."""
 
-from .methods import Method, diagonal, runge_kutta
-from .tableaus import DIAGONAL, EXPLICIT
+from .methods import Method, diagonal, rosenbrock, runge_kutta
+from .tableaus import DIAGONAL, EXPLICIT, ROSENBROCK
 
 METHODS: dict[str, Method] = {
-    method.name: method for method in (*map(runge_kutta, EXPLICIT), *map(diagonal, DIAGONAL))
+    method.name: method
+    for method in (
+        *map(runge_kutta, EXPLICIT),
+        *map(diagonal, DIAGONAL),
+        *map(rosenbrock, ROSENBROCK),
+    )
 }
 
 

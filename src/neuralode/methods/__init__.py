@@ -2,6 +2,7 @@
 
 from .diagonal import diagonal
 from .method import Carry, Field, Method, Stages, Step, Verdict
+from .rosenbrock import rosenbrock
 from .runge_kutta import runge_kutta
 
-__all__ = ["Carry", "Field", "Method", "Stages", "Step", "Verdict", "diagonal", "runge_kutta"]
+__all__ = ["Carry", "Field", "Method", "Stages", "Step", "Verdict", "diagonal", "rosenbrock", "runge_kutta"]
