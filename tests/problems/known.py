@@ -9,7 +9,7 @@ from torch import Tensor
 Field = Callable[[Tensor, Tensor], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Known:
     """dy/dt = f(t, y) with the solution at t_span's end, and everywhere if ``exact`` is given.
 
