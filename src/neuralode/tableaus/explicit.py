@@ -1,6 +1,12 @@
-"""Explicit methods up to order five. Hairer I = Hairer, Norsett, Wanner, Solving ODEs I, 2nd ed. (1993)."""
+"""Explicit methods, those of low order here. Hairer I = Hairer, Norsett, Wanner, Solving ODEs I, 2nd ed. (1993)."""
 
+from .dop853 import DOP853
+from .pairs5 import CASH_KARP, FEHLBERG5
 from .tableau import Row, Tableau, row
+from .vern6 import VERN6
+from .vern7 import VERN7
+from .vern8 import VERN8
+from .vern9 import VERN9
 
 EULER = Tableau(
     name="euler",
@@ -55,6 +61,59 @@ RK4 = Tableau(
     dense=(row(1, "-3/2", "2/3"), row(0, 1, "-2/3"), row(0, 1, "-2/3"), row(0, "-1/2", "2/3")),
     dense_order=3,
     source="Kutta 1901; Hairer I, table II.1.2",
+)
+
+RK38 = Tableau(
+    name="rk38",
+    order=4,
+    a=(row(), row("1/3"), row("-1/3", 1), row(1, -1, 1)),
+    b=row("1/8", "3/8", "3/8", "1/8"),
+    c=row(0, "1/3", "2/3", 1),
+    # the one continuous extension of order three that these four stages have
+    dense=(row(1, "-15/8", 1), row(0, "15/8", "-3/2"), row(0, "3/8", 0), row(0, "-3/8", "1/2")),
+    dense_order=3,
+    source="Kutta 1901; Hairer I, table II.1.2 (the 3/8 rule)",
+)
+
+# Strong stability preserving up to Euler's step. Dense output: the cubic Hermite polynomial, with f at y1.
+SSPRK3 = Tableau(
+    name="ssprk3",
+    order=3,
+    a=(row(), row(1), row("1/4", "1/4")),
+    b=row("1/6", "1/6", "2/3"),
+    c=row(0, 1, "1/2"),
+    extra_a=(row("1/6", "1/6", "2/3"),),
+    extra_c=row(1),
+    dense=(row(1, "-3/2", "2/3"), row(0, "1/2", "-1/3"), row(0, 2, "-4/3"), row(0, -1, 1)),
+    dense_order=3,
+    source="Shu & Osher, J. Comput. Phys. 77 (1988) 439-471, eq. 2.18",
+)
+
+HEUN_EULER = Tableau(
+    name="heun_euler",
+    order=2,
+    a=(row(), row(1)),
+    b=row("1/2", "1/2"),
+    c=row(0, 1),
+    error=row("-1/2", "1/2"),
+    error_order=1,
+    dense=(row(1, "-1/2"), row(0, "1/2")),
+    dense_order=2,
+    source="Heun 1900 with Euler 1768 embedded; Hairer I, section II.4",
+)
+
+# The last stage is at Euler's two half steps, not at y1, for y1 here is the solution of order two.
+FEHLBERG2 = Tableau(
+    name="fehlberg2",
+    order=2,
+    a=(row(), row("1/2"), row("1/256", "255/256")),
+    b=row("1/512", "255/256", "1/512"),
+    c=row(0, "1/2", 1),
+    error=row("-1/512", 0, "1/512"),
+    error_order=1,
+    dense=(row(1, "-511/512"), row(0, "255/256"), row(0, "1/512")),
+    dense_order=2,
+    source="Fehlberg, NASA TR R-315 (1969), RK1(2)",
 )
 
 # Dense output: the cubic Hermite polynomial through both ends and their slopes.
@@ -177,4 +236,24 @@ TSIT5 = Tableau(
     source="Tsitouras, Comput. Math. Appl. 62 (2011) 770-775",
 )
 
-EXPLICIT = (EULER, MIDPOINT, HEUN, RALSTON, RK4, BOSH3, DOPRI5, TSIT5)
+EXPLICIT = (
+    EULER,
+    MIDPOINT,
+    HEUN,
+    RALSTON,
+    RK4,
+    RK38,
+    SSPRK3,
+    HEUN_EULER,
+    FEHLBERG2,
+    BOSH3,
+    CASH_KARP,
+    FEHLBERG5,
+    DOPRI5,
+    TSIT5,
+    VERN6,
+    VERN7,
+    VERN8,
+    VERN9,
+    DOP853,
+)
