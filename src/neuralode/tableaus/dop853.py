@@ -166,9 +166,10 @@ def _dense() -> tuple[Row, ...]:
         polynomial = [Fraction(0)]
         for j in range(6, -1, -1):
             polynomial[0] += terms[j]
-            shifted = [Fraction(0), *polynomial]
+            times_theta = [Fraction(0), *polynomial]
+            others = [*polynomial, Fraction(0)]
             polynomial = (
-                shifted if j % 2 == 0 else [p - q for p, q in zip([*polynomial, 0], shifted, strict=True)]
+                times_theta if j % 2 == 0 else [p - q for p, q in zip(others, times_theta, strict=True)]
             )
         found.append(tuple(polynomial[1:]))
     return tuple(found)

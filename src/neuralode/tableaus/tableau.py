@@ -105,8 +105,16 @@ class Tableau:
         return self.stages > 1 and self.c[-1] == 1 and self.a[-1] == self.b[:-1] and self.b[-1] == 0
 
     @cached_property
+    def nodes(self) -> tuple[float, ...]:
+        return tuple(float(node) for node in self.c)
+
+    @cached_property
+    def extra_nodes(self) -> tuple[float, ...]:
+        return tuple(float(node) for node in self.extra_c)
+
+    @cached_property
     def stage_terms(self) -> tuple[Terms, ...]:
-        return tuple(terms(numbers) for numbers in self.whole_a)
+        return tuple(terms(numbers) for numbers in self.a)
 
     @cached_property
     def weight_terms(self) -> Terms:
@@ -121,30 +129,29 @@ class Tableau:
         return terms(self.damping or ())
 
     @cached_property
-    def nodes(self) -> tuple[float, ...]:
-        return tuple(float(node) for node in self.c)
+    def kept(self) -> tuple[int, ...]:
+        """The stages of a step that its dense output, or an extra stage, needs."""
+        columns = [*self.extra_a, *zip(*self.dense, strict=True)]
+        return tuple(i for i in range(self.stages) if any(column[i] for column in columns))
 
     @cached_property
-    def extra_nodes(self) -> tuple[float, ...]:
-        return tuple(float(node) for node in self.extra_c)
-
-    @cached_property
-    def dense_stages(self) -> tuple[int, ...]:
-        """The stages that have a part in the dense output."""
-        return tuple(i for i, numbers in enumerate(self.dense) if any(numbers))
+    def extra_terms(self) -> tuple[Terms, ...]:
+        """The extra rows over the kept stages and the extra ones before."""
+        place = (*self.kept, *range(self.stages, self.stages + self.extra))
+        return tuple(terms(tuple(numbers[i] for i in place if i < len(numbers))) for numbers in self.extra_a)
 
     @cached_property
     def dense_bernstein(self) -> tuple[tuple[float, ...], ...]:
-        """The polynomials of ``dense_stages`` as coefficients of theta^k (1 - theta)^(n - k), k = 1 to n.
+        """Dense weights of the kept and extra stages: coefficients of theta^k (1 - theta)^(n - k), k = 1 ... n.
 
         Coefficients of powers reach 1e4 and cancel; these stay near the values of the polynomials, so that the
         weights come out to rounding.
         """
-        degree = len(self.dense[0])
+        n = len(self.dense[0])
         return tuple(
             tuple(
-                float(sum(comb(degree - j, k - j) * self.dense[i][j - 1] for j in range(1, k + 1)))
-                for k in range(1, degree + 1)
+                float(sum((comb(n - j, k - j) * self.dense[i][j - 1] for j in range(1, k + 1)), Fraction(0)))
+                for k in range(1, n + 1)
             )
-            for i in self.dense_stages
+            for i in (*self.kept, *range(self.stages, self.stages + self.extra))
         )
