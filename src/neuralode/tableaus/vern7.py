@@ -3,6 +3,10 @@
 from .tableau import Tableau, row, rows
 
 # Lines "stage, column, number"; beyond stage 11, those that the dense output needs.
+#
+# As published, with stage 16 at 0.79, stages 12 to 16 leave residuals up to 3e-7 in twelve conditions of order 7. With
+# the other nodes as they are, all conditions have a solution close by, whose stage 16 is at 0.78999975...: these are
+# its numbers, by Newton's method in 60 digits; of the solutions, the one nearest to what is published.
 _A = rows(
     """
 2 1 1/200
