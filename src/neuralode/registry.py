@@ -13,7 +13,7 @@ def methods() -> tuple[Method, ...]:
 
     Example:
         >>> [m.name for m in methods() if m.adaptive and m.order == 5]
-        ['dopri5', 'tsit5']
+        ['cash_karp', 'fehlberg5', 'dopri5', 'tsit5']
     """
     return tuple(METHODS.values())
 

@@ -82,13 +82,13 @@ def damped(error: Tensor, other: Tensor, y: Tensor, y1: Tensor, tolerance: Toler
 
     No norm is read from the device, and the factor has no gradient history.
     """
-    rows = 1 if tolerance.batch is None else len(y)
+    shape = (-1,) if tolerance.batch is None else (len(y), -1)
     first, second = (
-        tolerance.norm(tolerance.scaled(estimate, y, y1).reshape(rows, -1)) for estimate in (error, other)
+        tolerance.norm(tolerance.scaled(estimate, y, y1).reshape(shape)) for estimate in (error, other)
     )
     size = torch.hypot(first, 0.1 * second)
     factor = torch.where(size == 0, 0.0, first / size)
-    return error * (factor[0] if tolerance.batch is None else spread(factor, y))
+    return error * (factor if tolerance.batch is None else spread(factor, y))
 
 
 def bernstein(theta: Any, n: int) -> list[Any]:
