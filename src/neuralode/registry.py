@@ -17,8 +17,8 @@ def methods() -> tuple[Method, ...]:
     """Every method that ``solve`` knows, as records with ``name, order, stages, kind, adaptive, dense_order``.
 
     Example:
-        >>> [m.name for m in methods() if m.adaptive and m.order == 5]
-        ['dopri5', 'tsit5']
+        >>> [m.name for m in methods() if m.adaptive and m.order == 8]
+        ['vern8', 'dop853']
     """
     return tuple(METHODS.values())
 
