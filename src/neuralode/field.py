@@ -141,3 +141,46 @@ class VectorField:
         dy = self.f(t, state, *self.args)
         dy = dy if self.layout is None else self.layout.ravel(dy)
         return dy if dy.dtype == y.dtype else dy.to(y.dtype)
+
+
+@dataclass(eq=False)
+class Split:
+    """dy/dt = f_explicit + f_implicit: as one field their sum, whose Jacobian is that of the implicit part.
+
+    Evaluations of either part count.
+    """
+
+    explicit: VectorField
+    implicit: VectorField
+
+    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        explicit, implicit = self.parts(t, y)
+        return explicit + implicit
+
+    def parts(self, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Both at one place."""
+        return self.explicit(t, y), self.implicit(t, y)
+
+    @property
+    def f(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        return self.explicit.f, self.implicit.f
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return self.implicit.args
+
+    @property
+    def layout(self) -> Layout | RealPairs | None:
+        return self.implicit.layout
+
+    @property
+    def count(self) -> int:
+        return self.explicit.count + self.implicit.count
+
+    @property
+    def rows_evaluated(self) -> int:
+        return self.explicit.rows_evaluated + self.implicit.rows_evaluated
+
+    @property
+    def jacobians(self) -> int:
+        return self.implicit.jacobians

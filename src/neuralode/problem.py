@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .control import CONTROLLERS, NORMS, Controller, Norm, Tolerance, rounding_level
 from .errors import SolverWarning
-from .field import VectorField
+from .field import Split, VectorField
 from .layout import Layout, RealPairs, leaves
 from .methods import Method
 from .ops import REAL, transforming
@@ -38,7 +38,7 @@ class Problem:
         start: the field for a method's first call, at (t0, y0), where its value may be known already.
     """
 
-    field: VectorField
+    field: VectorField | Split
     start: Callable[[Tensor, Tensor], Tensor]
     y0: Tensor
     t0: Time
@@ -72,6 +72,22 @@ class Problem:
         """The autocast state that the forward pass ran under."""
         device, dtype, enabled, cache = self.autocast
         return torch.autocast(device, dtype=dtype, enabled=enabled, cache_enabled=cache)
+
+
+def check_callable(f: Any, method: Method) -> None:
+    """f is a function, or for a method that splits it, two."""
+    pair = isinstance(f, (tuple, list)) and len(f) == 2 and all(map(callable, f))
+    if method.split and not pair:
+        raise TypeError(
+            f"method {method.name!r} takes f as a pair (f_explicit, f_implicit) whose sum is dy/dt, got "
+            f"{type(f).__name__}; for one function use an implicit method such as 'kvaerno5'"
+        )
+    if not method.split and pair:
+        raise TypeError(
+            f"f is a pair, which method {method.name!r} does not split: use 'kencarp4', or give their sum"
+        )
+    if not method.split and not callable(f):
+        raise TypeError(f"f must be callable as f(t, y, *args), got {type(f).__name__}")
 
 
 def check_state(y0: Any, batch: str | None) -> tuple[Tensor, Layout | None]:
@@ -172,10 +188,9 @@ def prepare(
     options: Any,
 ) -> tuple[Problem, Layout | RealPairs | None]:
     """The checked problem of one call of ``solve``; ``options`` is its ``Solver``."""
-    if not callable(f):
-        raise TypeError(f"f must be callable as f(t, y, *args), got {type(f).__name__}")
     args = args if isinstance(args, tuple) else (args,)
     method = METHODS[options.method]
+    check_callable(f, method)
     given, inner = check_state(y0, options.batch)
     rtol, atol = (check_tolerance(name, getattr(options, name), given) for name in ("rtol", "atol"))
     state: Tensor = given
@@ -189,7 +204,9 @@ def prepare(
     times, marks = ([], None) if t_eval is None else check_times(t_eval, t0, t1, sign, samples)
     grid = None if options.step is None else step_grid(options.step, t0, t1, sign)
     device = state.device.type
-    field = VectorField(f, args, layout, options.batch is not None, options.jac)
+    parts: Any = f if method.split else (f,)
+    fields = [VectorField(part, args, layout, options.batch is not None, options.jac) for part in parts]
+    field = Split(*fields) if method.split else fields[0]
     return Problem(
         field=field,
         start=field,

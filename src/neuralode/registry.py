@@ -1,7 +1,7 @@
 """Name -> method."""
 
-from .methods import Method, diagonal, rosenbrock, runge_kutta
-from .tableaus import DIAGONAL, EXPLICIT, ROSENBROCK
+from .methods import Method, diagonal, imex, rosenbrock, runge_kutta
+from .tableaus import DIAGONAL, EXPLICIT, IMEX, ROSENBROCK
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -9,6 +9,7 @@ METHODS: dict[str, Method] = {
         *map(runge_kutta, EXPLICIT),
         *map(diagonal, DIAGONAL),
         *map(rosenbrock, ROSENBROCK),
+        *map(imex, IMEX),
     )
 }
 

@@ -27,7 +27,7 @@ STATES = {
 }
 
 
-def parts(state):
+def pieces(state):
     if isinstance(state, torch.Tensor):
         return [state]
     if isinstance(state, dict):
@@ -52,7 +52,7 @@ REFUSED = [
     (m.name, gradient) for m in neuralode.methods() for gradient in GRADIENTS if gradient not in m.gradients
 ]
 WHOLE = ("rk4", "dopri5", "kvaerno3")  # whose every combination runs in the quick suite
-ORDERS = {method.name: method.order for method in neuralode.methods()}
+RECORDS = {method.name: method for method in neuralode.methods()}
 
 
 def combinations():
@@ -69,21 +69,23 @@ def test_matrix(method, batch, gradient, kind, dtype):
     """y' = rate y: values and gradients against exp, at steps small enough for each order."""
     x = torch.linspace(0.5, 1.5, 12).reshape(3, 4).to(dtype).requires_grad_()
     rate = torch.tensor(-0.7, dtype=dtype, requires_grad=True)
-    step = None if method in ADAPTIVE else {1: 0.005, 2: 0.05}.get(ORDERS[method], 0.125)
+    step = None if method in ADAPTIVE else {1: 0.005, 2: 0.05}.get(RECORDS[method].order, 0.125)
+    parts = (lambda t, y: times(y, 0.25 * rate), lambda t, y: times(y, 0.75 * rate))
+    f = parts if RECORDS[method].split else lambda t, y: times(y, rate)
     sol = neuralode.solve(
-        lambda t, y: times(y, rate), (0.0, 0.5), STATES[kind](x), t_eval=[0.2, 0.5], method=method, batch=batch,
+        f, (0.0, 0.5), STATES[kind](x), t_eval=[0.2, 0.5], method=method, batch=batch,
         gradient=gradient, step=step, rtol=1e-5, atol=1e-5,
     )  # fmt: skip
-    end = sum(part.abs().square().sum() for part in parts(sol.y1)) + sum(p.real.sum() for p in parts(sol.y))
+    end = sum(part.abs().square().sum() for part in pieces(sol.y1)) + sum(p.real.sum() for p in pieces(sol.y))
     got = torch.autograd.grad(end, [x, rate])
     exact = [x * torch.exp(rate * t) for t in (0.2, 0.5)]
     loss = exact[1].abs().square().sum() + sum(e.real.sum() for e in exact)
     # First order at step 0.005 is off by about 0.2 %; the others by less.
-    bound = 5e-3 if ORDERS[method] == 1 else 1e-3
+    bound = 5e-3 if RECORDS[method].order == 1 else 1e-3
     torch.testing.assert_close(end, loss, rtol=bound, atol=bound)
     for g, w in zip(got, torch.autograd.grad(loss, [x, rate]), strict=True):
         torch.testing.assert_close(g, w, rtol=bound, atol=bound)
-    assert [p.shape[1:] for p in parts(sol.y)] == [p.shape for p in parts(STATES[kind](x))]
+    assert [p.shape[1:] for p in pieces(sol.y)] == [p.shape for p in pieces(STATES[kind](x))]
 
 
 @pytest.mark.parametrize(("method", "gradient"), REFUSED)

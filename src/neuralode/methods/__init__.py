@@ -1,8 +1,21 @@
 """What one step is, a family a file."""
 
 from .diagonal import diagonal
-from .method import Carry, Field, Method, Stages, Step, Verdict
+from .imex import imex
+from .method import Carry, Field, Method, SplitField, Stages, Step, Verdict
 from .rosenbrock import rosenbrock
 from .runge_kutta import runge_kutta
 
-__all__ = ["Carry", "Field", "Method", "Stages", "Step", "Verdict", "diagonal", "rosenbrock", "runge_kutta"]
+__all__ = [
+    "Carry",
+    "Field",
+    "Method",
+    "SplitField",
+    "Stages",
+    "Step",
+    "Verdict",
+    "diagonal",
+    "imex",
+    "rosenbrock",
+    "runge_kutta",
+]

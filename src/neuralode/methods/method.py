@@ -34,6 +34,16 @@ class Field(Protocol):
         """df/dt, shaped like y."""
 
 
+class SplitField(Protocol):
+    """f as an implicit-explicit method sees it: the sum of two."""
+
+    explicit: Field
+    implicit: Field
+
+    def parts(self, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Both at one place."""
+
+
 class Step(NamedTuple):
     """One trial step.
 
@@ -108,6 +118,7 @@ class Method:
         decide: ``decide(step, tolerance, y, h) -> Verdict`` for a method with a control of its own.
         real: whether complex states are handed to it as pairs of reals.
         gradients: names of the gradients that can be taken through it.
+        split: whether it takes f as a pair (f_explicit, f_implicit), and gets a ``SplitField``.
     """
 
     name: str
@@ -130,6 +141,7 @@ class Method:
     decide: Callable[[Step, Tolerance, Tensor, Size], Verdict] | None = None
     real: bool = False
     gradients: tuple[str, ...] = ALL_GRADIENTS
+    split: bool = False
 
     def again(self, f: Any, t: Size, h: Size, y: Tensor, carry: Carry, stages: Stages) -> Step:
         """A recorded step once more, differentiable with respect to y, the carry and all that f depends on."""

@@ -2,7 +2,17 @@
 
 from .diagonal import DIAGONAL, DiagonalTableau
 from .explicit import EXPLICIT
+from .imex import IMEX, ImexTableau
 from .rosenbrock import ROSENBROCK, RosenbrockTableau
 from .tableau import Tableau
 
-__all__ = ["DIAGONAL", "EXPLICIT", "ROSENBROCK", "DiagonalTableau", "RosenbrockTableau", "Tableau"]
+__all__ = [
+    "DIAGONAL",
+    "EXPLICIT",
+    "IMEX",
+    "ROSENBROCK",
+    "DiagonalTableau",
+    "ImexTableau",
+    "RosenbrockTableau",
+    "Tableau",
+]
