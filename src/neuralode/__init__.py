@@ -3,7 +3,7 @@
 ``solve`` integrates dy/dt = f(t, y) differentiably; ``neuralode.nn`` puts it in modules.
 """
 
-from .control import Controller
+from .control import Controller, PIDController, PredictiveController
 from .errors import SolverError, SolverWarning
 from .events import Event
 from .gradient import Backsolve, Direct, Discrete
@@ -19,6 +19,8 @@ __all__ = [
     "Direct",
     "Discrete",
     "Event",
+    "PIDController",
+    "PredictiveController",
     "Solution",
     "Solver",
     "SolverError",

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .control import CONTROLLERS, NORMS, Controller, Norm, Tolerance, rounding_level
+from .control import CONTROLLERS, NORMS, Norm, StepControl, Tolerance, rounding_level
 from .errors import SolverWarning
 from .field import Split, VectorField
 from .layout import Layout, RealPairs, leaves
@@ -49,7 +49,7 @@ class Problem:
     inputs: tuple[Tensor | None, Tensor | None, Tensor | None]
     batch: str | None
     method: Method
-    controller: Controller
+    controller: StepControl
     rtol: float | Tensor
     atol: float | Tensor
     norm: Norm

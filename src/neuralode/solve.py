@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from . import gradient as gradients
-from .control import CONTROLLERS, NORMS, Controller, Norm
+from .control import CONTROLLERS, NORMS, Norm, StepControl
 from .engine import LOOPS
 from .errors import unknown
 from .events import as_events, solve_with_events
@@ -19,7 +19,7 @@ from .results import build
 from .solution import Solution
 
 BACKENDS = ("eager", "auto")
-OBJECTS: dict[str, Any] = {"gradient": Gradient, "controller": Controller, "norm": Callable}
+OBJECTS: dict[str, Any] = {"gradient": Gradient, "controller": StepControl, "norm": Callable}
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Solver:
     min_step: float = 0.0
     max_step: float = math.inf
     max_steps: int = 100_000
-    controller: str | Controller = "pi"
+    controller: str | StepControl = "pi"
     norm: str | Norm = "rms"
     jac: Callable[..., Tensor] | None = None
     throw: bool = True
@@ -146,7 +146,7 @@ def solve(
     min_step: float = 0.0,
     max_step: float = math.inf,
     max_steps: int = 100_000,
-    controller: str | Controller = "pi",
+    controller: str | StepControl = "pi",
     norm: str | Norm = "rms",
     jac: Callable[..., Tensor] | None = None,
     throw: bool = True,
@@ -178,7 +178,8 @@ def solve(
             of the steps. Methods without an error estimate need it.
         first_step, min_step, max_step: magnitudes, in units of t; None: chosen from y0 and f.
         max_steps: limit on accepted plus rejected steps (of every sample).
-        controller: ``"pi"``, ``"i"`` or a ``Controller``.
+        controller: ``"pi"``, ``"i"``, ``"pid"``, ``"predictive"`` (for implicit methods), or a ``Controller``,
+            ``PIDController`` or ``PredictiveController`` with coefficients of its own.
         norm: ``"rms"``, ``"max"`` or a function of scaled errors (..., n) -> (...), one system per row.
         jac: df/dy for implicit methods, called like f; (n, n), or (B, n, n) where dimension 0 of y0 is the batch, for
             a state of n numbers; None: by automatic differentiation of f.

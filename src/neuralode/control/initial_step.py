@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ..ops import Size, combine, stage_times
-from .controller import clip, select
+from .choice import clip, select
 
 
 def initial_step(
