@@ -1,7 +1,6 @@
 """Every check of a solve's arguments, once; after it the library knows one state tensor and trusts it."""
 
 import math
-import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,13 +10,13 @@ import torch
 from torch import Tensor
 
 from .control import CONTROLLERS, NORMS, Norm, StepControl, Tolerance, rounding_level
-from .errors import SolverWarning
 from .field import Split, VectorField
 from .layout import Layout, RealPairs, leaves
 from .methods import Method
-from .ops import REAL, transforming
+from .ops import transforming
 from .registry import METHODS
 from .times import check_times, span_per_sample, step_grid
+from .tolerances import check_tolerance
 
 Time = Any  # a float, or float64 (B,) with batch="independent"
 Times = Any  # a list of floats, or (T, B)
@@ -137,34 +136,6 @@ def check_span(t_span: Any) -> tuple[float, float, float, tuple[Tensor | None, T
     return numbers[0], numbers[1], -1.0 if numbers[1] < numbers[0] else 1.0, (ends[0], ends[1])
 
 
-def check_tolerance(name: str, value: Any, y0: Tensor) -> float | Tensor:
-    """A tolerance as a float, or as a tensor that broadcasts to y0."""
-    if isinstance(value, Tensor) and value.numel() > 1:
-        value = value.detach().to(y0.device, REAL.get(y0.dtype, y0.dtype))
-        try:
-            if torch.broadcast_shapes(value.shape, y0.shape) != y0.shape:
-                raise RuntimeError
-        except RuntimeError:
-            raise ValueError(
-                f"{name} has shape {tuple(value.shape)}, which does not broadcast to y0's {tuple(y0.shape)}"
-            ) from None
-        smallest = float(value.min())
-    else:
-        value = smallest = float(value)
-    if not (smallest >= 0.0 and math.isfinite(smallest)):
-        raise ValueError(f"{name} must be >= 0 and finite, got {smallest}")
-    if name == "rtol":
-        floor = 4 * torch.finfo(y0.dtype).eps
-        if smallest < floor:
-            warnings.warn(
-                f"rtol = {smallest:.3g} is below what {y0.dtype} resolves; using {floor:.3g}",
-                SolverWarning,
-                stacklevel=6,
-            )
-            return value.clamp(min=floor) if isinstance(value, Tensor) else floor
-    return value
-
-
 def as_pairs(
     state: Tensor, layout: Layout | None, batched: bool, tolerances: tuple[float | Tensor, float | Tensor]
 ) -> tuple[Tensor, RealPairs, list[float | Tensor]]:
@@ -192,7 +163,7 @@ def prepare(
     method = METHODS[options.method]
     check_callable(f, method)
     given, inner = check_state(y0, options.batch)
-    rtol, atol = (check_tolerance(name, getattr(options, name), given) for name in ("rtol", "atol"))
+    rtol, atol = (check_tolerance(name, getattr(options, name), given, inner) for name in ("rtol", "atol"))
     state: Tensor = given
     layout: Layout | RealPairs | None = inner
     if method.real and given.is_complex():

@@ -35,8 +35,8 @@ class Solver:
     """
 
     method: str = "dopri5"
-    rtol: float | Tensor = 1e-4
-    atol: float | Tensor = 1e-6
+    rtol: Any = 1e-4
+    atol: Any = 1e-6
     batch: str | None = None
     gradient: Any = "discrete"
     backend: str = "eager"
@@ -134,8 +134,8 @@ def solve(
     t_eval: Any = None,
     args: Any = (),
     method: str = "dopri5",
-    rtol: float | Tensor = 1e-4,
-    atol: float | Tensor = 1e-6,
+    rtol: Any = 1e-4,
+    atol: Any = 1e-6,
     batch: str | None = None,
     gradient: Any = "discrete",
     backend: str = "eager",
@@ -163,7 +163,8 @@ def solve(
         args: further arguments of f, a tuple (anything else counts as one argument).
         method: a name from ``neuralode.methods()``.
         rtol, atol: an error estimate e is accepted when the norm of e / (atol + rtol max(|y|, |y1|)) is at most 1;
-            numbers, or tensors that broadcast to y0. rtol is raised to 4 eps of y0's dtype, with a warning.
+            numbers, tensors that broadcast to y0, or a pytree of either like y0. rtol is raised to 4 eps of y0's
+            dtype, with a warning.
         batch: None: y0 is one system, t is 0-d. ``"lockstep"``: dimension 0 is the batch, one step size for all,
             every sample within tolerance. ``"independent"``: every sample has its own steps, and f gets t as
             (B, 1, ..., 1).
