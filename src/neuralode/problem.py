@@ -33,6 +33,7 @@ class Problem:
         grid: the times of given steps, (N + 1, B) when independent; None: adaptive.
         inputs: t0, t1 and t_eval as the user gave them where a gradient is wanted, else None.
         sign: direction of time, 1 or -1, (B,) when independent.
+        compact: whether samples that have ended are dropped from the calls of f.
         watch: looks for events at every accepted step, None without.
         start: the field for a method's first call, at (t0, y0), where its value may be known already.
     """
@@ -57,6 +58,7 @@ class Problem:
     max_step: float
     max_steps: int
     dense_output: bool
+    compact: bool
     autocast: tuple[str, torch.dtype, bool, bool]
     watch: Any = None
 
@@ -199,6 +201,7 @@ def prepare(
         max_step=options.max_step,
         max_steps=options.max_steps,
         dense_output=options.dense_output,
+        compact=options.compact,
         autocast=(
             device,
             torch.get_autocast_dtype(device),

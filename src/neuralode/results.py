@@ -56,6 +56,7 @@ def build(
         t_events=None if found is None else found.t_events,
         y_events=None if found is None else [shape(y) for y in found.y_events],
         event_mask=None if found is None else found.event_mask,
+        evaluations=field.rows_evaluated,
         interpolant=_interpolant(problem, run, shape) if problem.dense_output else None,
         backward_count=lambda: field.count - forward,
     )

@@ -50,6 +50,7 @@ class Solver:
     norm: str | Norm = "rms"
     jac: Callable[..., Tensor] | None = None
     throw: bool = True
+    compact: bool = False
 
     def __post_init__(self) -> None:
         names = (
@@ -76,6 +77,10 @@ class Solver:
         if self.step is not None and limits != (None, 0.0, math.inf):
             raise ValueError(
                 "step= fixes the steps: first_step, min_step and max_step only go with step=None"
+            )
+        if self.compact and self.batch != "independent":
+            raise ValueError(
+                f"compact=True drops samples that have ended: it needs batch='independent', got batch={self.batch!r}"
             )
         self._check_method()
 
@@ -150,6 +155,7 @@ def solve(
     norm: str | Norm = "rms",
     jac: Callable[..., Tensor] | None = None,
     throw: bool = True,
+    compact: bool = False,
 ) -> Solution:
     """Solve dy/dt = f(t, y, *args) from y(t0) = y0, differentiably.
 
@@ -185,6 +191,10 @@ def solve(
         jac: df/dy for implicit methods, called like f; (n, n), or (B, n, n) where dimension 0 of y0 is the batch, for
             a state of n numbers; None: by automatic differentiation of f.
         throw: raise ``SolverError`` when the end is not reached; False: say so in the solution's status.
+        compact: with batch="independent", drop samples that have ended from the calls of f, so that the work is the
+            sum over the samples and not batch times slowest. f must be row-wise, and gets those rows of every tensor
+            in args (a pytree) whose dimension 0 is as long as the batch; a tensor with a row for each sample must
+            be in args, not closed over.
 
     Returns:
         A ``Solution``. Gradients flow to y0, args, t_span, t_eval, the parameters of f and every tensor it closes
@@ -202,6 +212,6 @@ def solve(
     """
     options = Solver(
         method, rtol, atol, batch, gradient, backend, dense_output, step, first_step, min_step, max_step, max_steps,
-        controller, norm, jac, throw,
+        controller, norm, jac, throw, compact,
     )  # fmt: skip
     return options.solve(f, t_span, y0, t_eval=t_eval, args=args, events=events)
