@@ -77,19 +77,8 @@ def narrowed(problem: Problem, keep: Tensor) -> Problem:
     rtol, atol = take_rows((p.rtol, p.atol), keep, samples)
     t0, t1, sign, y0 = (part[keep] for part in (p.t0, p.t1, p.sign, p.y0))
     grid = None if p.grid is None else p.grid[:, keep]
-    watch = None if p.watch is None else p.watch.of_samples(keep)
     return replace(
-        p,
-        field=field,
-        start=field,
-        y0=y0,
-        t0=t0,
-        t1=t1,
-        sign=sign,
-        grid=grid,
-        rtol=rtol,
-        atol=atol,
-        watch=watch,
+        p, field=field, start=field, y0=y0, t0=t0, t1=t1, sign=sign, grid=grid, rtol=rtol, atol=atol
     )
 
 
