@@ -17,6 +17,7 @@ from .problem import prepare
 from .registry import METHODS
 from .results import build
 from .solution import Solution
+from .stepper import Stepper, start
 
 BACKENDS = ("eager", "auto")
 OBJECTS: dict[str, Any] = {"gradient": Gradient, "controller": StepControl, "norm": Callable}
@@ -129,6 +130,20 @@ class Solver:
                 problem, as_events(events), lambda plan: gradients.run(plan, gradient)
             )
         return build(problem, run, layout, t_eval, found, self.throw)
+
+    def start(self, f: Callable[..., Any], t_span: Any, y0: Any, *, args: Any = ()) -> Stepper:
+        """The same integration driven by hand, without gradients: see ``Stepper``.
+
+        Raises:
+            ValueError: ``dense_output=True`` or ``compact=True``, which need the whole integration.
+        """
+        for name in ("dense_output", "compact"):
+            if getattr(self, name):
+                raise ValueError(f"{name}=True needs the whole integration: a stepper has no use for it")
+        problem, layout = prepare(f, t_span, y0, None, args, self)
+        if problem.y0.numel() == 0:
+            problem = replace(problem, t1=problem.t0)
+        return start(problem, layout, self.throw)
 
 
 def solve(

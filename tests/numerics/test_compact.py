@@ -213,7 +213,7 @@ def test_an_f_that_mixes_samples_is_refused():
 
 @pytest.mark.parametrize("mode", [None, "lockstep"])
 def test_compact_needs_samples_that_step_by_themselves(mode):
-    with pytest.raises(ValueError, match="compact=True.*needs batch='independent'"):
+    with pytest.raises(ValueError, match=r"compact=True.*needs batch='independent'"):
         neuralode.Solver(batch=mode, compact=True)
 
 
