@@ -14,6 +14,7 @@ from .field import Split, VectorField
 from .layout import Layout, RealPairs, leaves
 from .methods import Method
 from .ops import transforming
+from .progress import Progress
 from .registry import METHODS
 from .times import check_times, span_per_sample, step_grid
 from .tolerances import check_tolerance
@@ -35,6 +36,7 @@ class Problem:
         sign: direction of time, 1 or -1, (B,) when independent.
         compact: whether samples that have ended are dropped from the calls of f.
         watch: looks for events at every accepted step, None without.
+        progress: told where the integration is, None without.
         start: the field for a method's first call, at (t0, y0), where its value may be known already.
     """
 
@@ -61,6 +63,7 @@ class Problem:
     compact: bool
     autocast: tuple[str, torch.dtype, bool, bool]
     watch: Any = None
+    progress: Progress | None = None
 
     @property
     def tolerance(self) -> Tolerance:

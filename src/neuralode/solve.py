@@ -14,6 +14,7 @@ from .errors import unknown
 from .events import as_events, solve_with_events
 from .gradient import GRADIENTS, Gradient
 from .problem import prepare
+from .progress import reporting
 from .registry import METHODS
 from .results import build
 from .solution import Solution
@@ -52,6 +53,7 @@ class Solver:
     jac: Callable[..., Tensor] | None = None
     throw: bool = True
     compact: bool = False
+    progress: bool | Callable[[float, int, int], None] = False
 
     def __post_init__(self) -> None:
         names = (
@@ -82,6 +84,10 @@ class Solver:
         if self.compact and self.batch != "independent":
             raise ValueError(
                 f"compact=True drops samples that have ended: it needs batch='independent', got batch={self.batch!r}"
+            )
+        if not (isinstance(self.progress, bool) or callable(self.progress)):
+            raise TypeError(
+                f"progress must be True, False or a function of (fraction, steps, nfev), got {self.progress!r}"
             )
         self._check_method()
 
@@ -123,12 +129,14 @@ class Solver:
         if problem.y0.numel() == 0:
             problem = replace(problem, t1=problem.t0)
         gradient = GRADIENTS.get(self.gradient, self.gradient)
-        if events is None:
-            run, found = gradients.run(problem, gradient), None
-        else:
-            run, found = solve_with_events(
-                problem, as_events(events), lambda plan: gradients.run(plan, gradient)
-            )
+        with reporting(self.progress, problem.t0, problem.t1) as progress:
+            told = replace(problem, progress=progress)
+            if events is None:
+                run, found = gradients.run(told, gradient), None
+            else:
+                run, found = solve_with_events(
+                    told, as_events(events), lambda plan: gradients.run(plan, gradient)
+                )
         return build(problem, run, layout, t_eval, found, self.throw)
 
     def start(self, f: Callable[..., Any], t_span: Any, y0: Any, *, args: Any = ()) -> Stepper:
@@ -171,6 +179,7 @@ def solve(
     jac: Callable[..., Tensor] | None = None,
     throw: bool = True,
     compact: bool = False,
+    progress: bool | Callable[[float, int, int], None] = False,
 ) -> Solution:
     """Solve dy/dt = f(t, y, *args) from y(t0) = y0, differentiably.
 
@@ -210,6 +219,8 @@ def solve(
             sum over the samples and not batch times slowest. f must be row-wise, and gets those rows of every tensor
             in args (a pytree) whose dimension 0 is as long as the batch; a tensor with a row for each sample must
             be in args, not closed over.
+        progress: True: a line on stderr says how far the integration is, a few times a second; or a function
+            ``progress(fraction, steps, nfev)`` that is called instead.
 
     Returns:
         A ``Solution``. Gradients flow to y0, args, t_span, t_eval, the parameters of f and every tensor it closes
@@ -227,6 +238,6 @@ def solve(
     """
     options = Solver(
         method, rtol, atol, batch, gradient, backend, dense_output, step, first_step, min_step, max_step, max_steps,
-        controller, norm, jac, throw, compact,
+        controller, norm, jac, throw, compact, progress,
     )  # fmt: skip
     return options.solve(f, t_span, y0, t_eval=t_eval, args=args, events=events)

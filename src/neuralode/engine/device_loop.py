@@ -9,10 +9,14 @@ from ..methods import Step
 from ..ops import merge
 from ..output import Attempt, BatchRecorder
 from ..problem import Problem
+from ..progress import MILLION
 from ..solution import Status
 from .compaction import Crew
 from .device_step import State, Trial, advance, attempt, begin, given
 from .run import Run
+
+# What ``BatchRecorder.reach`` and ``inside`` say, each with whether it says anything.
+Reached = tuple[Tensor, bool, Tensor, bool]
 
 
 def integrate(problem: Problem, tape: bool = False) -> Run:
@@ -52,12 +56,7 @@ def adaptive(problem: Problem, state: State, recorder: BatchRecorder) -> State:
         t1, stopped, step = end_at_event(p, crew, before, trial)
         s = s._replace(status=torch.where(stopped, int(Status.EVENT), s.status), running=s.running & ~stopped)
         moved = advance(p, s, trial, t1)
-        after = recorder.reach(t1, trial.accepted)
-        inside = recorder.inside(after, t1)
-        running, outputs, insides = torch.stack(
-            (moved.running.sum(), (after - recorder.cursor).sum(), inside.sum())
-        ).tolist()
-        reached = (after, bool(outputs), inside, bool(insides))
+        running, reached = read(p, crew, recorder, moved, t1, trial.accepted, trips)
         extra = keep(p, recorder, before, trial._replace(step=step), t1, reached)
         s = moved._replace(nfev=moved.nfev + extra)
         trips += 1
@@ -73,14 +72,9 @@ def fixed(problem: Problem, state: State, recorder: BatchRecorder) -> State:
         trial, s = given(p, before, p.grid[n], p.grid[n + 1])
         t1, stopped, step = end_at_event(p, crew, before, trial)
         s = s._replace(status=torch.where(stopped, int(Status.EVENT), s.status))
-        after = recorder.reach(t1, trial.accepted)
-        inside = recorder.inside(after, t1)
         s = advance(p, s, trial, t1)
         s = s._replace(running=(s.status == 0) & (s.t != p.t1))
-        running, outputs, insides = torch.stack(
-            (s.running.sum(), (after - recorder.cursor).sum(), inside.sum())
-        ).tolist()
-        reached = (after, bool(outputs), inside, bool(insides))
+        running, reached = read(p, crew, recorder, s, t1, trial.accepted, n)
         s = s._replace(nfev=s.nfev + keep(p, recorder, before, trial._replace(step=step), t1, reached))
         p, s = crew.without_ended(p, s, running)
     s = crew.all(s)
@@ -89,13 +83,30 @@ def fixed(problem: Problem, state: State, recorder: BatchRecorder) -> State:
     )
 
 
-def keep(
+def read(
     problem: Problem,
+    crew: Crew,
     recorder: BatchRecorder,
-    before: State,
-    trial: Trial,
+    moved: State,
     t1: Tensor,
-    reached: tuple[Tensor, bool, Tensor, bool],
+    accepted: Tensor,
+    trips: int,
+) -> tuple[int, Reached]:
+    """(how many samples go on, which outputs steps to t1 have reached): the one read of a trip."""
+    p = problem
+    after = recorder.reach(t1, accepted)
+    inside = recorder.inside(after, t1)
+    numbers = [moved.running.sum(), (after - recorder.cursor).sum(), inside.sum()]
+    if p.progress is not None:
+        numbers.append(p.progress.millionths(moved.t, crew.mine(p.progress.t1), moved.running))
+    running, outputs, insides, *covered = torch.stack(numbers).tolist()
+    if p.progress is not None:
+        p.progress.tell(covered[0] / MILLION, trips + 1, p.field.count)
+    return running, (after, bool(outputs), inside, bool(insides))
+
+
+def keep(
+    problem: Problem, recorder: BatchRecorder, before: State, trial: Trial, t1: Tensor, reached: Reached
 ) -> Any:
     """Record a trip of the loop; the evaluations that outputs inside steps have cost each sample."""
     p, step = problem, trial.step

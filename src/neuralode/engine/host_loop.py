@@ -74,6 +74,8 @@ def adaptive(problem: Problem, recorder: Recorder) -> End:
         trial = tried or trial
         if status < 0 or trial is None:
             return _failed(p, status, s, trial)
+        if p.progress is not None:
+            p.progress.at(s.t, s.accepted, p.field.count)
         stop = keep(p, recorder, before, trial.h, trial.t1, trial.step)
         if stop is not None:
             return End(Status.EVENT, stop, s.y, s.size, s.accepted, s.rejected)
@@ -90,6 +92,8 @@ def fixed(problem: Problem, recorder: Recorder) -> End:
         trial, s, status = given(p, before)
         if status < 0:
             return End(status, t, s.y, t1 - t, s.accepted, 0, culprit(p, trial.step.y1.detach() - s.y))
+        if p.progress is not None:
+            p.progress.at(t1, s.accepted, p.field.count)
         stop = keep(p, recorder, before, t1 - t, t1, trial.step)
         if stop is not None:
             return End(Status.EVENT, stop, s.y, t1 - t, s.accepted, 0)
