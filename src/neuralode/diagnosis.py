@@ -73,7 +73,7 @@ def _stiff(problem: Problem, sample: int | None, t: Any, h: float, y: Tensor) ->
 
 def spectrum(problem: Problem, sample: int | None, t: Any, y: Tensor) -> tuple[float, float]:
     """(spectral radius of df/dy, Rayleigh quotient of its vector) of one sample, by power iteration."""
-    f = problem.field
+    f: Any = problem.field
     with torch.no_grad():
         y = y.detach()
         time = stage_times(t, t * 0.0, (0.0,), y)[0]

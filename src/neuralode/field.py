@@ -200,13 +200,26 @@ class Split:
         return self.implicit.layout
 
     @property
+    def tally(self) -> Tally:
+        """Of both parts, which share it."""
+        return self.implicit.tally
+
+    @property
     def count(self) -> int:
-        return self.explicit.count + self.implicit.count
+        return self.tally.count
 
     @property
     def rows_evaluated(self) -> int:
-        return self.explicit.rows_evaluated + self.implicit.rows_evaluated
+        return self.tally.rows
 
     @property
     def jacobians(self) -> int:
-        return self.implicit.jacobians
+        return self.tally.jacobians
+
+    def rows(self, y: Tensor) -> Tensor:
+        """As ``VectorField.rows``."""
+        return self.implicit.rows(y)
+
+    def of_samples(self, keep: Tensor, samples: int) -> "Split":
+        """As ``VectorField.of_samples``."""
+        return Split(self.explicit.of_samples(keep, samples), self.implicit.of_samples(keep, samples))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .control import CONTROLLERS, NORMS, Norm, StepControl, Tolerance, rounding_level
-from .field import Split, VectorField
+from .field import Split, Tally, VectorField
 from .layout import Layout, RealPairs, leaves
 from .methods import Method
 from .ops import transforming
@@ -181,7 +181,8 @@ def prepare(
     grid = None if options.step is None else step_grid(options.step, t0, t1, sign)
     device = state.device.type
     parts: Any = f if method.split else (f,)
-    fields = [VectorField(part, args, layout, options.batch is not None, options.jac) for part in parts]
+    tally, batched = Tally(), options.batch is not None
+    fields = [VectorField(part, args, layout, batched, options.jac, tally) for part in parts]
     field = Split(*fields) if method.split else fields[0]
     return Problem(
         field=field,
