@@ -1,7 +1,6 @@
 """Every check of a solve's arguments, once; after it the library knows one state tensor and trusts it."""
 
 import math
-import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -10,14 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .control import CONTROLLERS, NORMS, Controller, Norm, Tolerance, rounding_level
-from .errors import SolverWarning
-from .field import Split, VectorField
+from .control import CONTROLLERS, NORMS, Norm, StepControl, Tolerance, rounding_level
+from .field import Split, Tally, VectorField
 from .layout import Layout, RealPairs, leaves
 from .methods import Method
-from .ops import REAL, transforming
+from .ops import transforming
+from .progress import Progress
 from .registry import METHODS
 from .times import check_times, span_per_sample, step_grid
+from .tolerances import check_tolerance
 
 Time = Any  # a float, or float64 (B,) with batch="independent"
 Times = Any  # a list of floats, or (T, B)
@@ -34,7 +34,9 @@ class Problem:
         grid: the times of given steps, (N + 1, B) when independent; None: adaptive.
         inputs: t0, t1 and t_eval as the user gave them where a gradient is wanted, else None.
         sign: direction of time, 1 or -1, (B,) when independent.
+        compact: whether samples that have ended are dropped from the calls of f.
         watch: looks for events at every accepted step, None without.
+        progress: told where the integration is, None without.
         start: the field for a method's first call, at (t0, y0), where its value may be known already.
     """
 
@@ -49,7 +51,7 @@ class Problem:
     inputs: tuple[Tensor | None, Tensor | None, Tensor | None]
     batch: str | None
     method: Method
-    controller: Controller
+    controller: StepControl
     rtol: float | Tensor
     atol: float | Tensor
     norm: Norm
@@ -58,8 +60,10 @@ class Problem:
     max_step: float
     max_steps: int
     dense_output: bool
+    compact: bool
     autocast: tuple[str, torch.dtype, bool, bool]
     watch: Any = None
+    progress: Progress | None = None
 
     @property
     def tolerance(self) -> Tolerance:
@@ -137,34 +141,6 @@ def check_span(t_span: Any) -> tuple[float, float, float, tuple[Tensor | None, T
     return numbers[0], numbers[1], -1.0 if numbers[1] < numbers[0] else 1.0, (ends[0], ends[1])
 
 
-def check_tolerance(name: str, value: Any, y0: Tensor) -> float | Tensor:
-    """A tolerance as a float, or as a tensor that broadcasts to y0."""
-    if isinstance(value, Tensor) and value.numel() > 1:
-        value = value.detach().to(y0.device, REAL.get(y0.dtype, y0.dtype))
-        try:
-            if torch.broadcast_shapes(value.shape, y0.shape) != y0.shape:
-                raise RuntimeError
-        except RuntimeError:
-            raise ValueError(
-                f"{name} has shape {tuple(value.shape)}, which does not broadcast to y0's {tuple(y0.shape)}"
-            ) from None
-        smallest = float(value.min())
-    else:
-        value = smallest = float(value)
-    if not (smallest >= 0.0 and math.isfinite(smallest)):
-        raise ValueError(f"{name} must be >= 0 and finite, got {smallest}")
-    if name == "rtol":
-        floor = 4 * torch.finfo(y0.dtype).eps
-        if smallest < floor:
-            warnings.warn(
-                f"rtol = {smallest:.3g} is below what {y0.dtype} resolves; using {floor:.3g}",
-                SolverWarning,
-                stacklevel=6,
-            )
-            return value.clamp(min=floor) if isinstance(value, Tensor) else floor
-    return value
-
-
 def as_pairs(
     state: Tensor, layout: Layout | None, batched: bool, tolerances: tuple[float | Tensor, float | Tensor]
 ) -> tuple[Tensor, RealPairs, list[float | Tensor]]:
@@ -192,7 +168,7 @@ def prepare(
     method = METHODS[options.method]
     check_callable(f, method)
     given, inner = check_state(y0, options.batch)
-    rtol, atol = (check_tolerance(name, getattr(options, name), given) for name in ("rtol", "atol"))
+    rtol, atol = (check_tolerance(name, getattr(options, name), given, inner) for name in ("rtol", "atol"))
     state: Tensor = given
     layout: Layout | RealPairs | None = inner
     if method.real and given.is_complex():
@@ -205,7 +181,8 @@ def prepare(
     grid = None if options.step is None else step_grid(options.step, t0, t1, sign)
     device = state.device.type
     parts: Any = f if method.split else (f,)
-    fields = [VectorField(part, args, layout, options.batch is not None, options.jac) for part in parts]
+    tally, batched = Tally(), options.batch is not None
+    fields = [VectorField(part, args, layout, batched, options.jac, tally) for part in parts]
     field = Split(*fields) if method.split else fields[0]
     return Problem(
         field=field,
@@ -228,6 +205,7 @@ def prepare(
         max_step=options.max_step,
         max_steps=options.max_steps,
         dense_output=options.dense_output,
+        compact=options.compact,
         autocast=(
             device,
             torch.get_autocast_dtype(device),

@@ -60,6 +60,7 @@ class Solution:
         accepted, rejected: steps; (B,) with batch="independent".
         njev: Jacobian evaluations; (B,) with batch="independent"; 0 for explicit methods.
         status: a ``Status`` code; (B,) with batch="independent".
+        evaluations: rows of f evaluated in total: with a batch each call counts once a sample in it.
         success: whether the end (or a terminal event) was reached by every sample.
         message: one sentence.
         t_events, y_events, event_mask: what ``events`` found, see ``solve``; None without events.
@@ -78,6 +79,7 @@ class Solution:
     t_events: list[Tensor] | None = None
     y_events: list[Any] | None = None
     event_mask: Tensor | None = None
+    evaluations: int = 0
     interpolant: Callable[[Any], Any] | None = None
     backward_count: Callable[[], int] = lambda: 0
 

@@ -53,7 +53,11 @@ class Step(NamedTuple):
         carry: what the next step needs of this one, differentiable.
         stages: what ``Method.dense`` and ``Method.retake`` need of this step; tensors, one row a sample where samples
             step by themselves.
-        work: handed to the next trial step, whether this one is accepted or not.
+        work: handed to the next trial step, whether this one is accepted or not. Where samples step by themselves it
+            is cut down when some of them leave (``compact=True``) and saved when a ``Stepper`` is: it is a structure
+            (tuples, dicts, dataclasses) whose tensors have one row a sample or a first dimension that is not as
+            long as the batch; after the first step it keeps its structure. What else it holds (functions, the field)
+            does not change from step to step.
         calls: evaluations of f that a sample alone would have made, int or (B,); None: ``Method.evaluations``.
         jacobians: likewise those of df/dy.
         trouble: 0, or the ``Status`` that this trial would end with if no smaller step could be tried; int or (B,).
