@@ -16,6 +16,7 @@ from .field import VectorField
 from .layout import Layout, leaves
 from .methods import Method
 from .ops import REAL, transforming
+from .pair import check_pair, check_separable
 from .registry import METHODS
 from .times import check_times, span_per_sample, step_grid
 
@@ -162,6 +163,9 @@ def prepare(
         raise TypeError(f"f must be callable as f(t, y, *args), got {type(f).__name__}")
     args = args if isinstance(args, tuple) else (args,)
     state, layout = check_state(y0, options.batch)
+    method = METHODS[options.method]
+    if method.state == "pair":
+        check_pair(method.name, state, layout)
     samples = state.shape[0] if options.batch == "independent" else None
     t0, t1, sign, ends = (
         check_span(t_span) if samples is None else span_per_sample(t_span, samples, state.device)
@@ -170,6 +174,8 @@ def prepare(
     grid = None if options.step is None else step_grid(options.step, t0, t1, sign)
     device = state.device.type
     field = VectorField(f, args, layout, options.batch is not None, options.jac)
+    if method.state == "pair":
+        check_separable(method.name, field, t0, state)
     return Problem(
         field=field,
         start=field,
@@ -181,7 +187,7 @@ def prepare(
         grid=grid,
         inputs=(*ends, marks),
         batch=options.batch,
-        method=METHODS[options.method],
+        method=method,
         controller=CONTROLLERS.get(options.controller, options.controller),
         rtol=check_tolerance("rtol", options.rtol, state),
         atol=check_tolerance("atol", options.atol, state),

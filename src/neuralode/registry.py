@@ -1,9 +1,11 @@
 """Name -> method."""
 
-from .methods import Method, runge_kutta
-from .tableaus import EXPLICIT
+from .methods import Method, runge_kutta, symplectic
+from .tableaus import EXPLICIT, SPLITTINGS
 
-METHODS: dict[str, Method] = {tableau.name: runge_kutta(tableau) for tableau in EXPLICIT}
+METHODS: dict[str, Method] = {
+    method.name: method for method in (*map(runge_kutta, EXPLICIT), *map(symplectic, SPLITTINGS))
+}
 
 
 def methods() -> tuple[Method, ...]:

@@ -2,5 +2,6 @@
 
 from .method import Carry, Field, Method, Stages, Step, Verdict
 from .runge_kutta import runge_kutta
+from .symplectic import symplectic
 
-__all__ = ["Carry", "Field", "Method", "Stages", "Step", "Verdict", "runge_kutta"]
+__all__ = ["Carry", "Field", "Method", "Stages", "Step", "Verdict", "runge_kutta", "symplectic"]

@@ -94,7 +94,7 @@ class Method:
         error_order: order of the error estimate's lower solution; its estimate is O(h^(error_order + 1)).
         dense_order: order of the dense output.
         evaluations: evaluations of f that one step makes after the first, where that number is fixed.
-        init: ``init(f, t0, y0) -> carry``. When the carry is not empty its first entry is f(t0, y0).
+        init: ``init(f, t0, y0) -> carry``. When an adaptive method's is not empty its first entry is f(t0, y0).
         step: ``step(f, t, h, y, carry, work) -> Step``.
         dense: ``dense(theta, h, y, stages) -> y(t + theta h)``; theta a float, or a tensor (m,) with one
             entry per row of y, the stages and h.
@@ -108,6 +108,8 @@ class Method:
         decide: ``decide(step, tolerance, y, h) -> Verdict`` for a method with a control of its own.
         real: whether complex states are handed to it as pairs of reals.
         gradients: names of the gradients that can be taken through it.
+        state: ``"any"``, or ``"pair"``: two leaves of one shape, (q, p), raveled to (..., 2 n), with dq/dt a function of
+            (t, p) and dp/dt of (t, q).
     """
 
     name: str
@@ -130,6 +132,7 @@ class Method:
     decide: Callable[[Step, Tolerance, Tensor, Size], Verdict] | None = None
     real: bool = False
     gradients: tuple[str, ...] = ALL_GRADIENTS
+    state: str = "any"
 
     def again(self, f: Any, t: Size, h: Size, y: Tensor, carry: Carry, stages: Stages) -> Step:
         """A recorded step once more, differentiable with respect to y, the carry and all that f depends on."""
