@@ -1,4 +1,4 @@
-"""Dense output from both ends of a step: the cubic through states and slopes (Hairer, Norsett, Wanner I, eq. II.6.7)."""
+"""Dense output from both ends: the cubic through states and slopes (Hairer, Norsett, Wanner I, eq. II.6.7)."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -108,8 +108,8 @@ class Method:
         decide: ``decide(step, tolerance, y, h) -> Verdict`` for a method with a control of its own.
         real: whether complex states are handed to it as pairs of reals.
         gradients: names of the gradients that can be taken through it.
-        state: ``"any"``, or ``"pair"``: two leaves of one shape, (q, p), raveled to (..., 2 n), with dq/dt a function of
-            (t, p) and dp/dt of (t, q).
+        state: ``"any"``, or ``"pair"``: two leaves of one shape, (q, p), raveled to (..., 2 n), with dq/dt a function
+            of (t, p) and dp/dt of (t, q).
     """
 
     name: str
