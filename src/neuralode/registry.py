@@ -1,10 +1,10 @@
 """Name -> method."""
 
-from .methods import Method, runge_kutta, symplectic
+from .methods import Method, rkc2, runge_kutta, symplectic
 from .tableaus import EXPLICIT, SPLITTINGS
 
 METHODS: dict[str, Method] = {
-    method.name: method for method in (*map(runge_kutta, EXPLICIT), *map(symplectic, SPLITTINGS))
+    method.name: method for method in (*map(runge_kutta, EXPLICIT), rkc2(), *map(symplectic, SPLITTINGS))
 }
 
 

@@ -8,7 +8,8 @@ from scipy.integrate import solve_ivp
 import neuralode
 from problems import BRUSSELATOR, FORCED, LOTKA_VOLTERRA, TURN, VAN_DER_POL
 
-ADAPTIVE = [method.name for method in neuralode.methods() if method.adaptive]
+# The error of rkc2 follows the tolerance otherwise: see test_stabilised.
+ADAPTIVE = [m.name for m in neuralode.methods() if m.adaptive and m.kind != "stabilised explicit"]
 PROBLEMS = [FORCED, TURN, BRUSSELATOR, VAN_DER_POL, LOTKA_VOLTERRA]
 
 
