@@ -103,7 +103,7 @@ def _stages_of(h: Size, y: Tensor, work: Work) -> tuple[list[int], list[int]]:
     assert work.radius is not None
     most = _most(work.tolerance, y)
     rho = work.radius.rho.double()
-    reaches = ((rho.amax(0, keepdim=True) if isinstance(h, float) else rho) * abs(h)).tolist()
+    reaches = (rho * h.abs() if isinstance(h, Tensor) else rho.amax(0, keepdim=True) * abs(h)).tolist()
     counts = [stages_for(reach) if math.isfinite(reach) else most + 1 for reach in reaches]
     troubles = [int(Status.TOO_STIFF) if count > most else 0 for count in counts]
     return [2 if count > most else count for count in counts], troubles
@@ -161,5 +161,8 @@ def _padded(count: int, most: int) -> list[tuple[float, ...]]:
     """(own, before, slope, start, node) of ``most`` stages, those after the last standing still."""
     scheme = chebyshev(count)
     rows = ((0.0, 0.0, scheme.first, 0.0), *scheme.rows)
-    made = [(*numbers, node) for numbers, node in zip(rows, scheme.nodes, strict=True)]
-    return made + [(1.0, 0.0, 0.0, 0.0, 1.0)] * (most - count)
+    still = (1.0, 0.0, 0.0, 0.0, 1.0)
+    return [
+        *((*numbers, node) for numbers, node in zip(rows, scheme.nodes, strict=True)),
+        *[still] * (most - count),
+    ]
