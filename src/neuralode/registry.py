@@ -1,10 +1,17 @@
 """Name -> method."""
 
-from .methods import Method, rkc2, runge_kutta, symplectic
-from .tableaus import EXPLICIT, SPLITTINGS
+from .methods import Method, diagonal, rkc2, rosenbrock, runge_kutta, symplectic
+from .tableaus import DIAGONAL, EXPLICIT, ROSENBROCK, SPLITTINGS
 
 METHODS: dict[str, Method] = {
-    method.name: method for method in (*map(runge_kutta, EXPLICIT), rkc2(), *map(symplectic, SPLITTINGS))
+    method.name: method
+    for method in (
+        *map(runge_kutta, EXPLICIT),
+        *map(diagonal, DIAGONAL),
+        *map(rosenbrock, ROSENBROCK),
+        rkc2(),
+        *map(symplectic, SPLITTINGS),
+    )
 }
 
 
@@ -12,8 +19,8 @@ def methods() -> tuple[Method, ...]:
     """Every method that ``solve`` knows, as records with ``name, order, stages, kind, adaptive, dense_order``.
 
     Example:
-        >>> [m.name for m in methods() if m.adaptive and m.order == 5]
-        ['dopri5', 'tsit5']
+        >>> [m.name for m in methods() if m.adaptive and m.order == 8]
+        ['vern8', 'dop853']
     """
     return tuple(METHODS.values())
 

@@ -1,6 +1,7 @@
 """Every method under every batch mode, gradient and kind of state that it claims."""
 
 import dataclasses
+import itertools
 
 import pytest
 import torch
@@ -31,12 +32,6 @@ STATES = {
         "dataclass": lambda x: Pair(x[:, :2], x[:, 2:]),
     },
 }
-CASES = [
-    pytest.param(method.name, gradient, kind, id=f"{method.name}-{gradient}-{kind}")
-    for method in neuralode.methods()
-    for gradient in method.gradients
-    for kind in STATES[method.state]
-]
 
 
 def parts(state):
@@ -76,9 +71,27 @@ FIELDS = {"any": growing, "pair": crossing}
 EXACT = {"any": lambda x, angle: x * torch.exp(angle), "pair": crossed}
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64, torch.complex128], ids=str)
-@pytest.mark.parametrize("batch", [None, "lockstep", "independent"])
-@pytest.mark.parametrize(("method", "gradient", "kind"), CASES)
+BATCHES = [None, "lockstep", "independent"]
+GRADIENTS = ["direct", "discrete", "backsolve"]
+DTYPES = [torch.float32, torch.float64, torch.complex64, torch.complex128]
+CLAIMED = [(m.name, gradient) for m in neuralode.methods() for gradient in m.gradients]
+REFUSED = [
+    (m.name, gradient) for m in neuralode.methods() for gradient in GRADIENTS if gradient not in m.gradients
+]
+QUICK = (("dict", torch.float64), ("vector", torch.complex64), ("tuple", torch.complex64))
+WHOLE = ("rk4", "dopri5", "kvaerno3")  # whose every combination runs in the quick suite
+
+
+def combinations():
+    """Every method under every claim; of the others than ``WHOLE`` the quick suite runs those of ``QUICK``."""
+    for method, gradient in CLAIMED:
+        for batch, kind, dtype in itertools.product(BATCHES, STATES[METHODS[method].state], DTYPES):
+            quick = method in WHOLE or (kind, dtype) in QUICK
+            marks = () if quick else pytest.mark.slow
+            yield pytest.param(method, batch, gradient, kind, dtype, marks=marks)
+
+
+@pytest.mark.parametrize(("method", "batch", "gradient", "kind", "dtype"), combinations())
 def test_matrix(method, batch, gradient, kind, dtype):
     """Linear fields: values and gradients against the exact ones, at steps small enough for each order."""
     x = torch.linspace(0.5, 1.5, 12).reshape(3, 4).to(dtype).requires_grad_()
@@ -103,6 +116,14 @@ def test_matrix(method, batch, gradient, kind, dtype):
     assert [p.shape[1:] for p in parts(sol.y)] == [p.shape for p in parts(state)]
 
 
+@pytest.mark.parametrize(("method", "gradient"), REFUSED)
+def test_what_is_not_claimed_says_so(method, gradient):
+    with pytest.raises(
+        ValueError, match=f"method '{method}' has no gradient='{gradient}': use one of direct"
+    ):
+        neuralode.Solver(method=method, gradient=gradient, step=0.1)
+
+
 @pytest.mark.parametrize("method", [name for name, record in METHODS.items() if not record.adaptive])
 def test_methods_without_an_estimate_ask_for_steps(method):
     with pytest.raises(ValueError, match="no error estimate: give step="):
@@ -111,5 +132,6 @@ def test_methods_without_an_estimate_ask_for_steps(method):
 
 def test_records():
     for method in neuralode.methods():
-        assert method.source and method.kind and method.gradients
+        assert 1 <= method.dense_order <= method.order
+        assert method.source and method.kind
         assert method.state in STATES

@@ -1,8 +1,21 @@
 """Coefficients of methods, as data."""
 
 from .chebyshev import chebyshev, stages_for
+from .diagonal import DIAGONAL, DiagonalTableau
 from .explicit import EXPLICIT
+from .rosenbrock import ROSENBROCK, RosenbrockTableau
 from .symplectic import SPLITTINGS, Splitting
 from .tableau import Tableau
 
-__all__ = ["EXPLICIT", "SPLITTINGS", "Splitting", "Tableau", "chebyshev", "stages_for"]
+__all__ = [
+    "DIAGONAL",
+    "EXPLICIT",
+    "ROSENBROCK",
+    "SPLITTINGS",
+    "DiagonalTableau",
+    "RosenbrockTableau",
+    "Splitting",
+    "Tableau",
+    "chebyshev",
+    "stages_for",
+]
