@@ -1,6 +1,6 @@
 """Name -> method."""
 
-from .methods import Method, diagonal, imex, rkc2, rosenbrock, runge_kutta, symplectic
+from .methods import Method, auto, diagonal, imex, rkc2, rosenbrock, runge_kutta, symplectic
 from .tableaus import DIAGONAL, EXPLICIT, IMEX, ROSENBROCK, SPLITTINGS
 
 METHODS: dict[str, Method] = {
@@ -14,6 +14,7 @@ METHODS: dict[str, Method] = {
         *map(symplectic, SPLITTINGS),
     )
 }
+METHODS["auto"] = auto(METHODS["tsit5"], METHODS["rodas5p"])
 
 
 def methods() -> tuple[Method, ...]:

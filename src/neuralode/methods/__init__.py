@@ -1,5 +1,6 @@
 """What one step is, a family a file."""
 
+from .auto import auto
 from .diagonal import diagonal
 from .imex import imex
 from .method import Carry, Field, Method, SplitField, Stages, Step, Verdict
@@ -16,6 +17,7 @@ __all__ = [
     "Stages",
     "Step",
     "Verdict",
+    "auto",
     "diagonal",
     "imex",
     "rkc2",
