@@ -102,7 +102,10 @@ class Layout:
                     f"f returned shape {tuple(leaf.shape)} for leaf {path}, expected {tuple(shape)} "
                     + ("behind the batch" if self.lead else "")
                 )
-        parts = [leaf.reshape(*leaf.shape[: self.lead], -1) for _, leaf in found]
+        parts = [
+            leaf.reshape(*leaf.shape[: self.lead], size)
+            for (_, leaf), size in zip(found, self.sizes, strict=True)
+        ]
         return torch.cat(parts, dim=-1)
 
     def unravel(self, flat: Tensor) -> Any:

@@ -14,6 +14,7 @@ from .field import Split, Tally, VectorField
 from .layout import Layout, RealPairs, leaves
 from .methods import Method
 from .ops import transforming
+from .pair import check_pair, check_separable
 from .progress import Progress
 from .registry import METHODS
 from .times import check_times, span_per_sample, step_grid
@@ -169,6 +170,8 @@ def prepare(
     check_callable(f, method)
     given, inner = check_state(y0, options.batch)
     rtol, atol = (check_tolerance(name, getattr(options, name), given, inner) for name in ("rtol", "atol"))
+    if method.state == "pair":
+        check_pair(method.name, given, inner)
     state: Tensor = given
     layout: Layout | RealPairs | None = inner
     if method.real and given.is_complex():
@@ -184,6 +187,8 @@ def prepare(
     tally, batched = Tally(), options.batch is not None
     fields = [VectorField(part, args, layout, batched, options.jac, tally) for part in parts]
     field = Split(*fields) if method.split else fields[0]
+    if method.state == "pair":
+        check_separable(method.name, fields[0], t0, state)
     return Problem(
         field=field,
         start=field,

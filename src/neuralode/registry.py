@@ -1,7 +1,7 @@
 """Name -> method."""
 
-from .methods import Method, diagonal, imex, rosenbrock, runge_kutta
-from .tableaus import DIAGONAL, EXPLICIT, IMEX, ROSENBROCK
+from .methods import Method, diagonal, imex, rkc2, rosenbrock, runge_kutta, symplectic
+from .tableaus import DIAGONAL, EXPLICIT, IMEX, ROSENBROCK, SPLITTINGS
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -10,6 +10,8 @@ METHODS: dict[str, Method] = {
         *map(diagonal, DIAGONAL),
         *map(rosenbrock, ROSENBROCK),
         *map(imex, IMEX),
+        rkc2(),
+        *map(symplectic, SPLITTINGS),
     )
 }
 

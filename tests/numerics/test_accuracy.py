@@ -10,7 +10,8 @@ from neuralode.methods import Method
 from problems import AMPLIFYING, BRUSSELATOR, DETEST, FORCED, LOTKA_VOLTERRA, STEADY, TURN, VAN_DER_POL
 from work import our_work, ratio_at_equal_error, scipy_work, work_of
 
-METHODS = {method.name: method for method in neuralode.methods() if method.adaptive}
+# The error of rkc2 follows the tolerance otherwise: see test_stabilised.
+METHODS = {m.name: m for m in neuralode.methods() if m.adaptive and m.kind != "stabilised explicit"}
 PROBLEMS = (*STEADY, TURN)
 # The same formulas in both codes.
 PAIRS = (("bosh3", "RK23"), ("dopri5", "RK45"), ("dop853", "DOP853"))

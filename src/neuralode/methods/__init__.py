@@ -5,6 +5,8 @@ from .imex import imex
 from .method import Carry, Field, Method, SplitField, Stages, Step, Verdict
 from .rosenbrock import rosenbrock
 from .runge_kutta import runge_kutta
+from .stabilised import rkc2
+from .symplectic import symplectic
 
 __all__ = [
     "Carry",
@@ -16,6 +18,8 @@ __all__ = [
     "Verdict",
     "diagonal",
     "imex",
+    "rkc2",
     "rosenbrock",
     "runge_kutta",
+    "symplectic",
 ]

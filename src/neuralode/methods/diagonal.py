@@ -67,7 +67,7 @@ def diagonal(tableau: DiagonalTableau) -> Method:
         evaluations=tableau.stages - first,
         init=init,
         step=step,
-        dense=polynomial(tableau.dense_floats),
+        dense=polynomial(tableau.dense_bernstein),
         source=tableau.source,
         begin=begin,
         retake=retake,

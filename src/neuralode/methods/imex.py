@@ -66,7 +66,7 @@ def imex(tableau: ImexTableau) -> Method:
         evaluations=2 * s,
         init=lambda f, t, y: (),
         step=step,
-        dense=polynomial(tableau.dense_floats),
+        dense=polynomial(tableau.dense_bernstein),
         source=tableau.source,
         begin=begin,
         retake=retake,

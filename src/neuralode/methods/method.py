@@ -108,7 +108,7 @@ class Method:
         error_order: order of the error estimate's lower solution; its estimate is O(h^(error_order + 1)).
         dense_order: order of the dense output.
         evaluations: evaluations of f that one step makes after the first, where that number is fixed.
-        init: ``init(f, t0, y0) -> carry``. When the carry is not empty its first entry is f(t0, y0).
+        init: ``init(f, t0, y0) -> carry``. When an adaptive method's is not empty its first entry is f(t0, y0).
         step: ``step(f, t, h, y, carry, work) -> Step``.
         dense: ``dense(theta, h, y, stages) -> y(t + theta h)``; theta a float, or a tensor (m,) with one
             entry per row of y, the stages and h.
@@ -123,6 +123,8 @@ class Method:
         real: whether complex states are handed to it as pairs of reals.
         gradients: names of the gradients that can be taken through it.
         split: whether it takes f as a pair (f_explicit, f_implicit), and gets a ``SplitField``.
+        state: ``"any"``, or ``"pair"``: two leaves of one shape, (q, p), raveled to (..., 2 n), with dq/dt a function
+            of (t, p) and dp/dt of (t, q).
     """
 
     name: str
@@ -146,6 +148,7 @@ class Method:
     real: bool = False
     gradients: tuple[str, ...] = ALL_GRADIENTS
     split: bool = False
+    state: str = "any"
 
     def again(self, f: Any, t: Size, h: Size, y: Tensor, carry: Carry, stages: Stages) -> Step:
         """A recorded step once more, differentiable with respect to y, the carry and all that f depends on."""

@@ -67,7 +67,7 @@ def rosenbrock(tableau: RosenbrockTableau) -> Method:
             solved.append(corrected(residual, system.solve, f.rows(known)).reshape(y.shape))
         return Step(_sum(y, tableau.m_terms, solved), None, (), tuple(solved))
 
-    inside = polynomial(tableau.dense_floats)
+    inside = polynomial(tableau.dense_bernstein)
 
     def dense(theta: Size, h: Size, y: Tensor, stages: Sequence[Tensor]) -> Tensor:
         return inside(theta, torch.ones_like(h) if isinstance(h, Tensor) else 1.0, y, stages)

@@ -1,9 +1,11 @@
 """Coefficients of methods, as data."""
 
+from .chebyshev import chebyshev, stages_for
 from .diagonal import DIAGONAL, DiagonalTableau
 from .explicit import EXPLICIT
 from .imex import IMEX, ImexTableau
 from .rosenbrock import ROSENBROCK, RosenbrockTableau
+from .symplectic import SPLITTINGS, Splitting
 from .tableau import Tableau
 
 __all__ = [
@@ -11,8 +13,12 @@ __all__ = [
     "EXPLICIT",
     "IMEX",
     "ROSENBROCK",
+    "SPLITTINGS",
     "DiagonalTableau",
     "ImexTableau",
     "RosenbrockTableau",
+    "Splitting",
     "Tableau",
+    "chebyshev",
+    "stages_for",
 ]

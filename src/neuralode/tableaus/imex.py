@@ -13,7 +13,7 @@ class ImexTableau:
     """Two methods with the same nodes, weights and error: an explicit one and a diagonally implicit one.
 
     Stages are listed twice, those of the explicit part first, in ``weight_terms``, ``error_terms`` and
-    ``dense_floats``.
+    ``dense_bernstein``.
     """
 
     implicit: DiagonalTableau
@@ -63,8 +63,8 @@ class ImexTableau:
         return terms((self.implicit.error or ()) * 2)
 
     @cached_property
-    def dense_floats(self) -> tuple[tuple[float, ...], ...]:
-        return self.implicit.dense_floats * 2
+    def dense_bernstein(self) -> tuple[tuple[float, ...], ...]:
+        return self.implicit.dense_bernstein * 2
 
 
 def _pair(
