@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..control import Tolerance
+from ..control import Tolerance, power
 from ..ops import merge
 
 MOST = 7  # with a tolerance of the user's
@@ -53,7 +53,7 @@ def newton(
     one (or larger) when nothing is known.
     """
     kappa, most = accuracy(tolerance, x), MOST if tolerance.given else MOST_TO_ROUNDING
-    rate = rate.clamp(min=torch.finfo(torch.float64).eps) ** 0.8
+    rate = power(rate.clamp(min=torch.finfo(torch.float64).eps), 0.8)
     active = torch.ones_like(rate, dtype=torch.bool)
     converged, iterations = torch.zeros_like(active), torch.zeros_like(active, dtype=torch.long)
     theta, before = torch.zeros_like(rate), None
@@ -66,7 +66,7 @@ def newton(
             ratio = length / before.clamp(min=torch.finfo(torch.float64).tiny)
             theta = torch.where(active, ratio, theta)
             rate = torch.where(active, theta / (1 - theta), rate)
-            hopeless = theta ** (most - 1 - count) / (1 - theta) * length > kappa
+            hopeless = power(theta, most - 1 - count) / (1 - theta) * length > kappa
             good = good & (theta < 1) & ~hopeless if tolerance.given else good & (theta < 2)
             if not tolerance.given:
                 converged = converged | (active & (theta > 0.5) & (length <= ROUNDING_STALL))
