@@ -38,7 +38,7 @@ def columns(most: int, order: Tensor) -> Tensor:
     return _constants(most, order.device)[0]
 
 
-def constant(values: tuple[float, ...], order: Tensor) -> Tensor:
+def of_order(values: tuple[float, ...], order: Tensor) -> Tensor:
     """The entry of a table that belongs to every order, float64; the table's first entry is order 1's."""
     return torch.tensor(values, dtype=torch.float64, device=order.device)[order - 1]
 
