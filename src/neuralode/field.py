@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .jacobian import blocks_forward, blocks_reverse, push, push_twice_reversed
-from .layout import Layout
+from .layout import Layout, RealPairs
 
 # What torch says where a function has no forward mode or cannot be mapped over tangents.
 UNSUPPORTED = (RuntimeError, NotImplementedError, ValueError, AttributeError)
@@ -28,7 +28,7 @@ class VectorField:
 
     f: Callable[..., Any]
     args: tuple[Any, ...]
-    layout: Layout | None
+    layout: Layout | RealPairs | None
     batched: bool = False
     jac: Callable[..., Tensor] | None = None
     count: int = 0

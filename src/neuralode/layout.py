@@ -98,3 +98,32 @@ class Layout:
             part.reshape(*flat.shape[:-1], *shape) for part, shape in zip(parts, self.shapes, strict=True)
         ]
         return rebuild(self.tree, iter(shaped))
+
+
+class RealPairs:
+    """A complex state, or a pytree of complex leaves, as a real tensor (2 D,), or (B, 2 D): real, imaginary, real, ...
+
+    For methods that linearise f, which need not be differentiable as a function of a complex variable.
+    """
+
+    def __init__(self, state: Tensor, inner: Layout | None, batched: bool) -> None:
+        self.inner, self.dtype, self.whole = inner, state.dtype, state.shape
+        self.shape = state.shape[1:] if batched else state.shape
+        self.lead = 1 if batched else 0
+
+    def ravel(self, tree: Any) -> Tensor:
+        """The real tensor of a pytree of this structure."""
+        state = tree if self.inner is None else self.inner.ravel(tree)
+        if not isinstance(state, Tensor):
+            raise TypeError(f"f must return dy/dt as a tensor like y, got {type(state).__name__}")
+        if state.shape != self.whole:
+            raise ValueError(
+                f"f returned shape {tuple(state.shape)}, expected that of y, {tuple(self.whole)}"
+            )
+        return torch.view_as_real(state.to(self.dtype).resolve_conj()).flatten(self.lead)
+
+    def unravel(self, flat: Tensor) -> Any:
+        """The pytree of a real tensor (..., 2 D); further leading dimensions (time) stay in front."""
+        pairs = flat.reshape(*flat.shape[:-1], *self.shape, 2)
+        state = torch.view_as_complex(pairs.contiguous())
+        return state if self.inner is None else self.inner.unravel(state)

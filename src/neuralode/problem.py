@@ -13,7 +13,7 @@ from torch import Tensor
 from .control import CONTROLLERS, NORMS, Controller, Norm, Tolerance, rounding_level
 from .errors import SolverWarning
 from .field import VectorField
-from .layout import Layout, leaves
+from .layout import Layout, RealPairs, leaves
 from .methods import Method
 from .ops import REAL, transforming
 from .registry import METHODS
@@ -143,10 +143,24 @@ def check_tolerance(name: str, value: Any, y0: Tensor) -> float | Tensor:
             warnings.warn(
                 f"rtol = {smallest:.3g} is below what {y0.dtype} resolves; using {floor:.3g}",
                 SolverWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
             return value.clamp(min=floor) if isinstance(value, Tensor) else floor
     return value
+
+
+def as_pairs(
+    state: Tensor, layout: Layout | None, batched: bool, tolerances: tuple[float | Tensor, float | Tensor]
+) -> tuple[Tensor, RealPairs, list[float | Tensor]]:
+    """A complex state and its tolerances as pairs of reals, and the layout that leads back."""
+    shape = state.shape[:1] if batched else ()
+    found = [
+        value.expand(state.shape).repeat_interleave(2, -1).reshape(*shape, -1)
+        if isinstance(value, Tensor)
+        else value
+        for value in tolerances
+    ]
+    return RealPairs(state, None, batched).ravel(state), RealPairs(state, layout, batched), found
 
 
 def prepare(
@@ -156,12 +170,18 @@ def prepare(
     t_eval: Any,
     args: Any,
     options: Any,
-) -> tuple[Problem, Layout | None]:
+) -> tuple[Problem, Layout | RealPairs | None]:
     """The checked problem of one call of ``solve``; ``options`` is its ``Solver``."""
     if not callable(f):
         raise TypeError(f"f must be callable as f(t, y, *args), got {type(f).__name__}")
     args = args if isinstance(args, tuple) else (args,)
-    state, layout = check_state(y0, options.batch)
+    method = METHODS[options.method]
+    given, inner = check_state(y0, options.batch)
+    rtol, atol = (check_tolerance(name, getattr(options, name), given) for name in ("rtol", "atol"))
+    state: Tensor = given
+    layout: Layout | RealPairs | None = inner
+    if method.real and given.is_complex():
+        state, layout, (rtol, atol) = as_pairs(given, inner, options.batch is not None, (rtol, atol))
     samples = state.shape[0] if options.batch == "independent" else None
     t0, t1, sign, ends = (
         check_span(t_span) if samples is None else span_per_sample(t_span, samples, state.device)
@@ -181,10 +201,10 @@ def prepare(
         grid=grid,
         inputs=(*ends, marks),
         batch=options.batch,
-        method=METHODS[options.method],
+        method=method,
         controller=CONTROLLERS.get(options.controller, options.controller),
-        rtol=check_tolerance("rtol", options.rtol, state),
-        atol=check_tolerance("atol", options.atol, state),
+        rtol=rtol,
+        atol=atol,
         norm=NORMS.get(options.norm, options.norm),
         first_step=options.first_step,
         min_step=options.min_step,

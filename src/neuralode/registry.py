@@ -1,10 +1,11 @@
 """Name -> method."""
 
-from .methods import Method, bdf, runge_kutta
-from .tableaus import EXPLICIT
+from .methods import Method, bdf, diagonal, runge_kutta
+from .tableaus import DIAGONAL, EXPLICIT
 
-METHODS: dict[str, Method] = {tableau.name: runge_kutta(tableau) for tableau in EXPLICIT}
-METHODS["bdf"] = bdf()
+METHODS: dict[str, Method] = {
+    method.name: method for method in (*map(runge_kutta, EXPLICIT), *map(diagonal, DIAGONAL), bdf())
+}
 
 
 def methods() -> tuple[Method, ...]:

@@ -9,14 +9,19 @@ from torch import Tensor
 from .engine import Run
 from .errors import SolverError
 from .events import Found
-from .layout import Layout
+from .layout import Layout, RealPairs
 from .output import DenseOutput
 from .problem import Problem
 from .solution import HINTS, SENTENCES, Solution, Status
 
 
 def build(
-    problem: Problem, run: Run, layout: Layout | None, t_eval: Any, found: Found | None, throw: bool
+    problem: Problem,
+    run: Run,
+    layout: Layout | RealPairs | None,
+    t_eval: Any,
+    found: Found | None,
+    throw: bool,
 ) -> Solution:
     """The solution in the user's structure.
 

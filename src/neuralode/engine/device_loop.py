@@ -1,6 +1,5 @@
 """The loop in which every sample has its own time, step size, acceptance and end; all samples share the calls of f."""
 
-import sys
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from ..ops import merge
 from ..output import Attempt, BatchRecorder
 from ..problem import Problem
 from ..solution import Status
-from .device_step import State, Trial, advance, attempt, begin, counted
+from .device_step import State, Trial, advance, attempt, begin, counted, floor
 from .run import Run
 
 
@@ -53,7 +52,6 @@ def integrate(problem: Problem, tape: bool = False) -> Run:
 def adaptive(problem: Problem, state: State, recorder: BatchRecorder) -> End:
     """Steps sized by each sample's controller, never past its t1; one read from the device a trip."""
     p, s = problem, state
-    floor = (4 * sys.float_info.epsilon * torch.maximum(s.t.abs(), p.t1.abs())).clamp(min=p.min_step)
     bad = ~torch.isfinite(s.size)
     status = torch.where(bad, int(Status.FIRST_NONFINITE), int(Status.SUCCESS))
     s, h = s._replace(running=~bad & s.running), torch.zeros_like(s.t)
@@ -65,7 +63,7 @@ def adaptive(problem: Problem, state: State, recorder: BatchRecorder) -> End:
         accept, step = trial.accepted, trial.step
         t1, stopped, step = end_at_event(p, before, trial)
         after = recorder.reach(t1, accept)
-        failed = s.running & ~accept & (s.size < floor)
+        failed = s.running & ~accept & (s.size < floor(p, s.t))
         reason = torch.where(trial.trouble < 0, trial.trouble, int(Status.STEP_TOO_SMALL))
         status = torch.where(failed, reason, status)
         status = torch.where(stopped, int(Status.EVENT), status)

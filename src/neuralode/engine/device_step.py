@@ -1,5 +1,6 @@
 """One trial step of samples that step by themselves: tried for all at once, judged one by one."""
 
+import sys
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +10,7 @@ from ..control import initial_step, select
 from ..methods import Carry, Step
 from ..ops import merge, stage_times
 from ..problem import Problem
-from .host_step import AFTER_TROUBLE
+from .host_step import AFTER_TROUBLE, NEAR_ZERO
 
 
 class State(NamedTuple):
@@ -117,6 +118,12 @@ def clip_step(t: Tensor, t1: Tensor, sign: Tensor, size: Tensor, running: Tensor
     left = torch.where(over, torch.nextafter(left, torch.zeros_like(left)), left)
     h = sign * torch.where(last, left, size)
     return torch.where(running, h, 0.0), torch.where(running, torch.where(last, t1, t + h), t)
+
+
+def floor(problem: Problem, t: Tensor) -> Tensor:
+    """The smallest step of every sample at t, as in ``host_step.floor``."""
+    ends = torch.maximum(problem.t0.abs(), problem.t1.abs())
+    return (4 * sys.float_info.epsilon * torch.maximum(t.abs(), NEAR_ZERO * ends)).clamp(min=problem.min_step)
 
 
 def first_size(problem: Problem, carry: Carry) -> Tensor:

@@ -1,7 +1,6 @@
 """The loop for a state that steps as one: Python decides, with one read from the device a step."""
 
 import math
-import sys
 from typing import NamedTuple
 
 import torch
@@ -11,7 +10,7 @@ from ..methods import Step
 from ..output import Recorder, Tape
 from ..problem import Problem
 from ..solution import Status
-from .host_step import State, Trial, attempt, begin
+from .host_step import State, Trial, attempt, begin, floor
 from .run import Run
 
 
@@ -67,7 +66,6 @@ def adaptive(problem: Problem, recorder: Recorder) -> End:
     p, s = problem, begin(problem)
     if not math.isfinite(s.size):
         return End(Status.FIRST_NONFINITE, s.t, s.y, 0.0, 0, 0, culprit(p, s.y.detach() * s.size))
-    floor = max(p.min_step, 4 * sys.float_info.epsilon * max(abs(s.t), abs(p.t1)))
     trial: Trial | None = None
     while s.t != p.t1:
         if s.accepted + s.rejected >= p.max_steps:
@@ -78,7 +76,7 @@ def adaptive(problem: Problem, recorder: Recorder) -> End:
             stop = keep(p, recorder, before, trial.h, trial.t1, trial.step)
             if stop is not None:
                 return End(Status.EVENT, stop, s.y, s.size, s.accepted, s.rejected)
-        elif s.size < floor:
+        elif s.size < floor(p, s.t):
             return _failed(p, Status(trial.step.trouble or Status.STEP_TOO_SMALL), s, trial)
     return End(Status.SUCCESS, s.t, s.y, s.size, s.accepted, s.rejected)
 

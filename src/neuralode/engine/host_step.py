@@ -1,6 +1,7 @@
 """One trial step of a state that steps as one: tried, judged, and the state that follows."""
 
 import math
+import sys
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +14,8 @@ from ..problem import Problem
 
 # After a step whose equations could not be solved.
 AFTER_TROUBLE = 0.5
+# Of the larger end of t_span: next to t = 0 steps may be smaller than what the end resolves, but not without limit.
+NEAR_ZERO = 1e-10
 
 
 class State(NamedTuple):
@@ -94,6 +97,12 @@ def clip_step(problem: Problem, t: float, size: float) -> tuple[float, float]:
     if 2 * size > left:
         size = left / 2
     return sign * size, t + sign * size
+
+
+def floor(problem: Problem, t: float) -> float:
+    """The smallest step at t: what t resolves, or min_step."""
+    scale = max(abs(t), NEAR_ZERO * max(abs(problem.t0), abs(problem.t1)))
+    return max(problem.min_step, 4 * sys.float_info.epsilon * scale)
 
 
 def first_size(problem: Problem, carry: Carry) -> float:

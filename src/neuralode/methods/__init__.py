@@ -1,7 +1,8 @@
 """What one step is, a family a file."""
 
 from .bdf import bdf
+from .diagonal import diagonal
 from .method import Carry, Field, Method, Stages, Step, Verdict
 from .runge_kutta import runge_kutta
 
-__all__ = ["Carry", "Field", "Method", "Stages", "Step", "Verdict", "bdf", "runge_kutta"]
+__all__ = ["Carry", "Field", "Method", "Stages", "Step", "Verdict", "bdf", "diagonal", "runge_kutta"]
