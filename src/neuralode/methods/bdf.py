@@ -198,6 +198,7 @@ def iterated(f: Field, time: Tensor, h: Size, y: Tensor, p: Past, work: Work) ->
     """(g from one Newton iteration, Jacobians made for it, the work)."""
     guess = (f.rows(y) + p.h * p.sums[:, 0]).reshape(y.shape)
     equations, renewed = implicit.refreshed(f, time, h, guess, work.equations)
+    assert equations.linear is not None
     c = as_tensor(h, y) / of_order(ALPHA, work.formula.order)
     factored, tolerance = work.factored, equations.tolerance
     if factored is None or bool((renewed | (c != work.c)).any()):
@@ -229,4 +230,6 @@ def dense(theta: Size, h: Size, y: Tensor, stages: Sequence[Tensor]) -> Tensor:
     shape = (-1, *(1,) * (y.dim() - 1))
     weights = interpolation(theta, order, len(news)).to(y.dtype)
     weights = weights * as_tensor(h, y).to(y.dtype)[:, None]
-    return (y + sum(w.reshape(shape) * part for w, part in zip(weights.mT, news, strict=True))).reshape(y.shape)
+    return (y + sum(w.reshape(shape) * part for w, part in zip(weights.mT, news, strict=True))).reshape(
+        y.shape
+    )

@@ -22,12 +22,12 @@ WORTH_A_CHANGE = 1.2
 class Formula(NamedTuple):
     """Attributes:
     order: of the next step.
-    count: accepted steps since order or size last changed.
+    steps: accepted since order or size last changed.
     size: the signed step that the differences belong to; 0 before the first step.
     """
 
     order: Tensor
-    count: Tensor
+    steps: Tensor
     size: Tensor
 
     @classmethod
@@ -52,7 +52,7 @@ class Trial(NamedTuple):
 def errors(
     formula: Formula, trial: Trial, tolerance: Tolerance, y: Tensor, y1: Tensor, h: Tensor, max_order: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The local errors of orders k - 1, k, k + 1 in units of what a step may err; infinite for an order there is not."""
+    """The errors of orders k - 1, k, k + 1 in units of what a step may err; infinite where there is no such order."""
     k = formula.order
 
     def size(part: Tensor, order: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def judged(
     k = formula.order
     lower, same, higher = errors(formula, trial, tolerance, y, y1, h, max_order)
     accept = (same <= 1) & solvable
-    count = torch.where((h == formula.size) | (formula.size == 0), formula.count, 0) + 1
+    count = torch.where((h == formula.size) | (formula.size == 0), formula.steps, 0) + 1
     higher = torch.where(accept, higher, torch.inf)
     sizes = torch.stack((largest(lower, k), largest(same, k + 1), largest(higher, k + 2)))
     best, choice = sizes.max(0)
@@ -91,7 +91,7 @@ def judged(
     change = torch.where(accept, (count > k) & worth, solvable)
     factor = torch.where(change, torch.where(accept, factor, factor.clamp(max=0.9)), 1.0)
     order = torch.where(change, k + choice - 1, k)
-    count = torch.where(change, 0, torch.where(accept, count, formula.count))
+    count = torch.where(change, 0, torch.where(accept, count, formula.steps))
     return accept, factor, Formula(order, count, torch.where(accept & (h != 0), h, formula.size))
 
 
@@ -106,7 +106,7 @@ def on_a_grid(
     """The formula after a step whose size was given: once k + 1 steps were of order k, the one that errs least."""
     k, moved = formula.order, h != 0
     lower, same, higher = errors(formula, trial, tolerance, y, y1, h, max_order)
-    count = formula.count + moved
+    count = formula.steps + moved
     due = moved & (count > k)
     down = due & (lower < same)
     up = due & ~down & (higher < same)
