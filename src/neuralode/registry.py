@@ -1,10 +1,16 @@
 """Name -> method."""
 
-from .methods import Method, bdf, diagonal, runge_kutta
-from .tableaus import DIAGONAL, EXPLICIT
+from .methods import Method, bdf, diagonal, rosenbrock, runge_kutta
+from .tableaus import DIAGONAL, EXPLICIT, ROSENBROCK
 
 METHODS: dict[str, Method] = {
-    method.name: method for method in (*map(runge_kutta, EXPLICIT), *map(diagonal, DIAGONAL), bdf())
+    method.name: method
+    for method in (
+        *map(runge_kutta, EXPLICIT),
+        *map(diagonal, DIAGONAL),
+        *map(rosenbrock, ROSENBROCK),
+        bdf(),
+    )
 }
 
 
@@ -12,8 +18,8 @@ def methods() -> tuple[Method, ...]:
     """Every method that ``solve`` knows, as records with ``name, order, stages, kind, adaptive, dense_order``.
 
     Example:
-        >>> [m.name for m in methods() if m.adaptive and m.order == 5]
-        ['dopri5', 'tsit5']
+        >>> [m.name for m in methods() if m.adaptive and m.order == 8]
+        ['vern8', 'dop853']
     """
     return tuple(METHODS.values())
 

@@ -134,7 +134,7 @@ def keep(
         whole = p.method.complete(p.field, before.t, trial.h, before.y, step)
         s = s._replace(nfev=s.nfev + p.method.extra * (trial.accepted if p.dense_output else inside))
     attempt = Attempt(before.t, trial.h, before.y, before.carry, whole.stages, solved, trial.accepted)
-    recorder.keep(t1, after, any_output, attempt, step.y1)
+    recorder.keep(t1, after, any_output, any_inside, attempt, step.y1)
     return s
 
 

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..ops import Size, combine, spread, stage_times
+from ..control import Tolerance
+from ..ops import Size, combine, constant, spread, stage_times
 from ..tableaus import Tableau
-from .method import Carry, Field, Method, Step
+from .method import Carry, Field, Method, Stages, Step
 
 
 def runge_kutta(tableau: Tableau) -> Method:
@@ -26,21 +27,35 @@ def runge_kutta(tableau: Tableau) -> Method:
             stages.append(f(times[i], y1))
         if not tableau.fsal:
             y1 = combine(y, h, tableau.weight_terms, stages)
-        error = combine(None, h, tableau.error_terms, stages) if tableau.error_terms else None
-        return Step(y1, error, (stages[-1],) if tableau.fsal else (), tuple(stages), work)
+        error = None
+        if tableau.error_terms and work is not None and work.given:  # nothing reads it where steps are given
+            error = combine(None, h, tableau.error_terms, stages)
+            if tableau.damping_terms:
+                error = damped(error, combine(None, h, tableau.damping_terms, stages), y, y1, work)
+        kept = tuple(stages[i] for i in tableau.kept)
+        return Step(y1, error, (stages[-1],) if tableau.fsal else (), kept, work)
+
+    def extend(f: Field, t: Size, h: Size, y: Tensor, stages: Stages) -> Stages:
+        if len(stages) > len(tableau.kept):
+            return stages
+        found = list(stages)
+        times = stage_times(t, h, tableau.extra_nodes, y)
+        for time, numbers in zip(times, tableau.extra_terms, strict=True):
+            found.append(f(time, combine(y, h, numbers, found)))
+        return tuple(found)
 
     def dense(theta: Size, h: Size, y: Tensor, stages: Sequence[Tensor]) -> Tensor:
-        powers = [theta]
-        for _ in tableau.dense_floats[0][1:]:
-            powers.append(powers[-1] * theta)
-        weights: list[tuple[int, Any]] = [
-            (i, sum((number * power for number, power in zip(row, powers, strict=True)), start=0.0 * theta))
-            for i, row in enumerate(tableau.dense_floats)
-            if any(row)
-        ]
-        if not (isinstance(theta, Tensor) and isinstance(h, Tensor)):
+        basis = bernstein(theta, len(tableau.dense[0]))
+        if isinstance(h, float):
+            weights = [
+                (i, sum(number * value for number, value in zip(row, basis, strict=True)))
+                for i, row in enumerate(tableau.dense_bernstein)
+            ]
             return combine(y, h, weights, stages)
-        slope = torch.stack([spread(weight, y) * stages[i] for i, weight in weights]).sum(0)
+        table = constant(tableau.dense_bernstein, h.device) @ torch.stack(basis)
+        slope = spread(table[0], y) * stages[0]
+        for weights_of_one, stage in zip(table[1:], stages[1:], strict=True):
+            slope = torch.addcmul(slope, spread(weights_of_one, y), stage)
         return torch.addcmul(y, slope, spread(h, y))
 
     return Method(
@@ -57,4 +72,29 @@ def runge_kutta(tableau: Tableau) -> Method:
         dense=dense,
         source=tableau.source,
         tableau=tableau,
+        extend=extend if tableau.extra else None,
+        extra=tableau.extra,
     )
+
+
+def damped(error: Tensor, other: Tensor, y: Tensor, y1: Tensor, tolerance: Tolerance) -> Tensor:
+    """error |error| / sqrt(|error|^2 + 0.01 |other|^2), norms of each system (Hairer I, eq. II.10.17).
+
+    No norm is read from the device, and the factor has no gradient history.
+    """
+    shape = (-1,) if tolerance.batch is None else (len(y), -1)
+    first, second = (
+        tolerance.norm(tolerance.scaled(estimate, y, y1).reshape(shape)) for estimate in (error, other)
+    )
+    size = torch.hypot(first, 0.1 * second)
+    factor = torch.where(size == 0, 0.0, first / size)
+    return error * (factor if tolerance.batch is None else spread(factor, y))
+
+
+def bernstein(theta: Any, n: int) -> list[Any]:
+    """theta^k (1 - theta)^(n - k), k = 1 ... n."""
+    up, down = [theta], [1.0 - theta]
+    for _ in range(n - 1):
+        up.append(up[-1] * theta)
+        down.append(down[-1] * (1.0 - theta))
+    return [up[k - 1] * down[n - k - 1] for k in range(1, n)] + [up[n - 1]]

@@ -36,12 +36,14 @@ class Attempt(NamedTuple):
 
 
 def read_pairs(
-    dense: Dense, pairs: Pairs, h: Tensor, y: Tensor, y1: Tensor, stages: Sequence[Tensor]
+    dense: Dense, pairs: Pairs, inside: bool, h: Tensor, y: Tensor, y1: Tensor, stages: Sequence[Tensor]
 ) -> Tensor:
-    """The outputs of some samples' steps, (m, ...)."""
+    """The outputs of some samples' steps, (m, ...); without one ``inside`` a step, no dense stages are needed."""
     b = pairs.sample
-    inside = dense(pairs.theta, h[b], y[b], [k[b] for k in stages])
-    return merge(pairs.theta == 1.0, y1[b], inside)
+    if not inside:
+        return y1[b]
+    found = dense(pairs.theta, h[b], y[b], [k[b] for k in stages])
+    return merge(pairs.theta == 1.0, y1[b], found)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,9 @@ class BatchRow:
 
     def read(self, dense: Dense, y: Tensor, y1: Tensor, stages: Sequence[Tensor]) -> list[Tensor]:
         """The outputs of this step, as one tensor (m, ...); nothing without any."""
-        return [read_pairs(dense, self.pairs, self.h, y, y1, stages)] if len(self.pairs.time) else []
+        if not len(self.pairs.time):
+            return []
+        return [read_pairs(dense, self.pairs, self.inside, self.h, y, y1, stages)]
 
     def bars(self, grad_ys: Tensor) -> Sequence[Tensor]:
         """The cotangents of what ``read`` gives."""
@@ -209,13 +213,20 @@ class BatchRecorder:
             return Pairs(time, sample, torch.ones_like(h[sample]))
         return Pairs(time, sample, (self.times[time, sample] - t[sample]) / h[sample])
 
-    def keep(self, t1: Tensor, after: Tensor, any_output: bool, attempt: Attempt, y1: Tensor) -> None:
-        """One trip of the loop; ``after`` is what ``reach`` said, ``any_output`` whether anything was reached."""
+    def keep(
+        self, t1: Tensor, after: Tensor, any_output: bool, any_inside: bool, attempt: Attempt, y1: Tensor
+    ) -> None:
+        """One trip of the loop; ``after`` is what ``reach`` said.
+
+        ``any_output``: whether anything was reached; ``any_inside``: whether strictly inside a step.
+        """
         if any_output:
             pairs = self._pairs(self.cursor, after, attempt.t, attempt.h)
             ends = self._at_end(pairs, t1)
             pairs = Pairs(pairs.time, pairs.sample, torch.where(ends, 1.0, pairs.theta))
-            self.values.append(read_pairs(self.dense, pairs, attempt.h, attempt.y, y1, attempt.stages))
+            self.values.append(
+                read_pairs(self.dense, pairs, any_inside, attempt.h, attempt.y, y1, attempt.stages)
+            )
         else:
             empty = self.samples[:0]
             pairs = Pairs(empty, empty, attempt.t[:0])

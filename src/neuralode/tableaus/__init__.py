@@ -2,6 +2,7 @@
 
 from .diagonal import DIAGONAL, DiagonalTableau
 from .explicit import EXPLICIT
+from .rosenbrock import ROSENBROCK, RosenbrockTableau
 from .tableau import Tableau
 
-__all__ = ["DIAGONAL", "EXPLICIT", "DiagonalTableau", "Tableau"]
+__all__ = ["DIAGONAL", "EXPLICIT", "ROSENBROCK", "DiagonalTableau", "RosenbrockTableau", "Tableau"]
