@@ -1,6 +1,16 @@
 """Name -> method."""
 
-from .methods import Method, auto, diagonal, imex, rkc2, rosenbrock, runge_kutta, symplectic
+from .methods import (
+    Method,
+    auto,
+    bdf,
+    diagonal,
+    imex,
+    rkc2,
+    rosenbrock,
+    runge_kutta,
+    symplectic,
+)
 from .tableaus import DIAGONAL, EXPLICIT, IMEX, ROSENBROCK, SPLITTINGS
 
 METHODS: dict[str, Method] = {
@@ -12,6 +22,7 @@ METHODS: dict[str, Method] = {
         *map(imex, IMEX),
         rkc2(),
         *map(symplectic, SPLITTINGS),
+        bdf(),
     )
 }
 METHODS["auto"] = auto(METHODS["tsit5"], METHODS["rodas5p"])

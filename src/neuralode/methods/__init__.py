@@ -1,6 +1,7 @@
 """What one step is, a family a file."""
 
 from .auto import auto
+from .bdf import bdf
 from .diagonal import diagonal
 from .imex import imex
 from .method import Carry, Field, Method, SplitField, Stages, Step, Verdict
@@ -18,6 +19,7 @@ __all__ = [
     "Step",
     "Verdict",
     "auto",
+    "bdf",
     "diagonal",
     "imex",
     "rkc2",
