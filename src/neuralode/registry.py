@@ -4,6 +4,7 @@ from .methods import (
     Method,
     auto,
     bdf,
+    collocation,
     diagonal,
     imex,
     rkc2,
@@ -11,7 +12,7 @@ from .methods import (
     runge_kutta,
     symplectic,
 )
-from .tableaus import DIAGONAL, EXPLICIT, IMEX, ROSENBROCK, SPLITTINGS
+from .tableaus import COLLOCATION, DIAGONAL, EXPLICIT, IMEX, ROSENBROCK, SPLITTINGS
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -22,6 +23,7 @@ METHODS: dict[str, Method] = {
         *map(imex, IMEX),
         rkc2(),
         *map(symplectic, SPLITTINGS),
+        *map(collocation, COLLOCATION),
         bdf(),
     )
 }

@@ -2,6 +2,7 @@
 
 from .auto import auto
 from .bdf import bdf
+from .collocation import collocation
 from .diagonal import diagonal
 from .imex import imex
 from .method import Carry, Field, Method, SplitField, Stages, Step, Verdict
@@ -20,6 +21,7 @@ __all__ = [
     "Verdict",
     "auto",
     "bdf",
+    "collocation",
     "diagonal",
     "imex",
     "rkc2",

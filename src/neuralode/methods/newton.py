@@ -19,6 +19,8 @@ MOST_TO_ROUNDING = 40
 LEFT_IN_A_ROOT = 0.03
 # In units of 16 eps: where an iteration that no longer contracts has met rounding, not divergence.
 ROUNDING_STALL = 1e3
+# In the same units: an iteration's error, unlike rounding, has the same sign step by step, and adds up.
+FAR_BELOW_ROUNDING = 2.0**-8
 
 
 class Root(NamedTuple):
@@ -82,6 +84,6 @@ def newton(
 def accuracy(tolerance: Tolerance, x: Tensor) -> float:
     """The error left in a root, in units of the tolerance: a little of it, and no more than rounding leaves."""
     if not tolerance.given:
-        return 1.0
+        return FAR_BELOW_ROUNDING
     rtol = float(tolerance.rtol.min()) if isinstance(tolerance.rtol, Tensor) else tolerance.rtol
     return max(LEFT_IN_A_ROOT, 10 * torch.finfo(x.dtype).eps / rtol if rtol > 0 else 0.0)
