@@ -10,6 +10,7 @@ from .gradient import Backsolve, Direct, Discrete
 from .registry import methods, register_method
 from .solution import Solution, Status
 from .solve import Solver, solve
+from .stepper import Stepper, StepTaken
 
 __version__ = "0.1.0"
 
@@ -26,6 +27,8 @@ __all__ = [
     "SolverError",
     "SolverWarning",
     "Status",
+    "StepTaken",
+    "Stepper",
     "methods",
     "register_method",
     "solve",

@@ -1,18 +1,41 @@
 """Name -> method."""
 
-from .methods import Method, collocation, runge_kutta
-from .tableaus import COLLOCATION, EXPLICIT
+from .methods import (
+    Method,
+    auto,
+    bdf,
+    collocation,
+    diagonal,
+    imex,
+    rkc2,
+    rosenbrock,
+    runge_kutta,
+    symplectic,
+)
+from .tableaus import COLLOCATION, DIAGONAL, EXPLICIT, IMEX, ROSENBROCK, SPLITTINGS
 
-METHODS: dict[str, Method] = {tableau.name: runge_kutta(tableau) for tableau in EXPLICIT}
-METHODS |= {tableau.name: collocation(tableau) for tableau in COLLOCATION}
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        *map(runge_kutta, EXPLICIT),
+        *map(diagonal, DIAGONAL),
+        *map(rosenbrock, ROSENBROCK),
+        *map(imex, IMEX),
+        rkc2(),
+        *map(symplectic, SPLITTINGS),
+        *map(collocation, COLLOCATION),
+        bdf(),
+    )
+}
+METHODS["auto"] = auto(METHODS["tsit5"], METHODS["rodas5p"])
 
 
 def methods() -> tuple[Method, ...]:
     """Every method that ``solve`` knows, as records with ``name, order, stages, kind, adaptive, dense_order``.
 
     Example:
-        >>> [m.name for m in methods() if m.adaptive and m.order == 5]
-        ['dopri5', 'tsit5']
+        >>> [m.name for m in methods() if m.adaptive and m.order == 8]
+        ['vern8', 'dop853']
     """
     return tuple(METHODS.values())
 

@@ -40,7 +40,7 @@ def check_tolerance(name: str, value: Any, y0: Tensor, layout: Layout | None) ->
     warnings.warn(
         f"rtol = {smallest:.3g} is below what {y0.dtype} resolves; using {floor:.3g}",
         SolverWarning,
-        stacklevel=5,
+        stacklevel=6,
     )
     return value.clamp(min=floor) if isinstance(value, Tensor) else floor
 

@@ -5,6 +5,7 @@ from .controller import Controller
 from .initial_step import initial_step
 from .norms import NORMS, Norm
 from .pid import PIDController
+from .power import power
 from .predictive import PredictiveController
 from .root import root
 from .step_control import StepControl
@@ -28,6 +29,7 @@ __all__ = [
     "Tolerance",
     "clip",
     "initial_step",
+    "power",
     "root",
     "rounding_level",
     "select",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .choice import clip
+from .power import power
 from .step_control import Memory, StepControl
 
 
@@ -28,7 +29,7 @@ class Controller(StepControl):
         return (1.0,)
 
     def growth(self, ratio: Any, size: Any, past: Memory, k: int) -> Any:
-        return ratio ** (-self.alpha / k) * past[0] ** (self.beta / k)
+        return power(ratio, -self.alpha / k) * power(past[0], self.beta / k)
 
     def remember(self, ratio: Any, size: Any, past: Memory) -> Memory:
         return (clip(ratio, 1e-4, 1.0),)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .choice import clip
+from .power import power
 from .step_control import Memory, StepControl
 
 
@@ -32,7 +33,7 @@ class PIDController(StepControl):
 
     def growth(self, ratio: Any, size: Any, past: Memory, k: int) -> Any:
         b1, b2, b3 = self.beta
-        return ratio ** (-b1 / k) * past[0] ** (-b2 / k) * past[1] ** (-b3 / k)
+        return power(ratio, -b1 / k) * power(past[0], -b2 / k) * power(past[1], -b3 / k)
 
     def remember(self, ratio: Any, size: Any, past: Memory) -> Memory:
         return clip(ratio, 1e-4, 1.0), past[0]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .choice import clip, select
+from .power import power
 from .step_control import Memory, StepControl
 
 
@@ -27,9 +28,9 @@ class PredictiveController(StepControl):
     def growth(self, ratio: Any, size: Any, past: Memory, k: int) -> Any:
         before, length = past
         known = length > 0
-        plain = ratio ** (-1.0 / k)
+        plain = power(ratio, -1.0 / k)
         change = size / select(known, length, 1.0)
-        predicted = plain * change * (before / ratio) ** (1.0 / k)
+        predicted = plain * change * power(before / ratio, 1.0 / k)
         return select(known & (predicted < plain), predicted, plain)
 
     def remember(self, ratio: Any, size: Any, past: Memory) -> Memory:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .choice import clip, select
+from .power import power
 
 Memory = tuple[
     Any, ...
@@ -48,7 +49,7 @@ class StepControl:
         accept = ratio <= 1.0
         ratio = clip(select(ratio < 1e10, ratio, 1e10), 1e-10, 1e10)  # NaN fails every comparison
         grown = self.safety * self.growth(ratio, size, tuple(past), k)
-        shrunk = self.safety * ratio ** (-1.0 / k)
+        shrunk = self.safety * power(ratio, -1.0 / k)
         factor = select(accept, clip(grown, self.smallest, ceiling), clip(shrunk, self.smallest, 1.0))
         now = self.remember(ratio, size, tuple(past))
         kept = (select(accept, new, old) for new, old in zip(now, past, strict=True))

@@ -87,9 +87,7 @@ def slopes(tableau: Collocation, f: Field, t: Size, h: Size, y: Tensor) -> Calla
     times = stage_times(t, h, tableau.nodes, y)
 
     def call(z: Tensor) -> Tensor:
-        values = [
-            f(time, y + part.reshape(y.shape)) for time, part in zip(times, z.unbind(1), strict=True)
-        ]
+        values = [f(time, y + part.reshape(y.shape)) for time, part in zip(times, z.unbind(1), strict=True)]
         return torch.stack([f.rows(value) for value in values], 1)
 
     return call
@@ -103,7 +101,7 @@ def factorised(tableau: Collocation, linear: Dense | MatrixFree, h: Size, last: 
 
 
 def _same(a: Size, b: Size) -> bool:
-    return torch.equal(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else a == b
+    return torch.equal(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else bool(a == b)
 
 
 def inverse(tableau: Collocation, solver: Solver) -> Callable[[Tensor], Tensor]:
@@ -193,12 +191,14 @@ def collocation(tableau: Collocation) -> Method:
 
     def solve(f: Field, t: Size, h: Size, y: Tensor, work: Work) -> tuple[Root, Work, Tensor]:
         """Newton's iteration; once more with a new Jacobian for those that it fails with an old one."""
+        assert work.shared.linear is not None
         guess = predicted(tableau, work.past, h, f.rows(y))
         solver = factorised(tableau, work.shared.linear, h, work.solver)
         root = iterate(f, t, h, y, guess, solver, work.shared)
         again = ~root.converged & ~work.fresh
         shared = work.shared
         if bool(again.any()):
+            assert shared.linear is not None
             newer = linearize(f, stage_times(t, h, (0.0,), y)[0], y, implicit.ROUGH)
             linear = shared.linear.renewed(again, newer)
             solver = factorised(tableau, linear, h, None)

@@ -14,7 +14,7 @@ from .method import Field
 from .newton import Root
 
 # A contraction of Newton's iteration from which a new Jacobian pays.
-SLOW = 0.05
+SLOW = 0.01
 # Of the solves in Newton's iteration without matrices: they correct each other.
 ROUGH = 1e-6
 
@@ -49,7 +49,9 @@ def refreshed(f: Field, t: Tensor, h: Size, y: Tensor, work: Work) -> tuple[Work
     if work.linear is None or work.stale is None:
         everyone = flags(h, y, True)
         return work._replace(
-            linear=linearize(f, t, y, ROUGH), stale=~everyone, rate=torch.ones_like(everyone, dtype=torch.float64)
+            linear=linearize(f, t, y, ROUGH),
+            stale=~everyone,
+            rate=torch.ones_like(everyone, dtype=torch.float64),
         ), everyone
     if not bool(work.stale.any()):
         return work, work.stale

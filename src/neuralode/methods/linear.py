@@ -50,10 +50,25 @@ class Dense:
         lu, pivots, info = torch.linalg.lu_factor_ex(system)
         return Factored(lu, pivots, info > 0)
 
+    def radius(self) -> Tensor:
+        """The spectral radius of every row's J, (R,)."""
+        return spectral_radius(self.matrix)
+
     def renewed(self, where: Tensor, newer: "Dense | MatrixFree") -> "Dense | MatrixFree":
         """``newer`` for the rows in ``where`` (R,), or for all where it is (1,)."""
         assert isinstance(newer, Dense)
         return Dense(torch.where(where.reshape(-1, 1, 1), newer.matrix, self.matrix))
+
+
+def spectral_radius(matrix: Tensor) -> Tensor:
+    """The largest modulus of an eigenvalue, (R,), from above: |A^16|^(1/16) (Gelfand's formula), by squaring."""
+    size, power = matrix.new_ones(len(matrix)), matrix
+    for exponent in (1.0, 0.5, 0.25, 0.125):
+        norm = torch.linalg.matrix_norm(power).clamp(min=torch.finfo(matrix.dtype).tiny)
+        size = size * norm**exponent
+        power = power / norm[:, None, None]
+        power = power @ power
+    return size * torch.linalg.matrix_norm(power) ** 0.0625
 
 
 def _like(c: Any, matrix: Tensor) -> Any:
@@ -88,6 +103,16 @@ class MatrixFree:
     def factor(self, c: Any) -> "Krylov":
         """Nothing to factorise."""
         return Krylov(self, c)
+
+    def radius(self) -> Tensor:
+        """The spectral radius of every row's J, (R,), by ten power iterations."""
+        start = torch.cos(torch.arange(1.0, self.y.numel() + 1, device=self.y.device))
+        v = self.f.rows(start.to(self.y.dtype).reshape(self.y.shape))
+        size = torch.linalg.vector_norm(v, dim=1)
+        for _ in range(10):
+            v = self.product(v / size.clamp(min=torch.finfo(v.dtype).tiny)[:, None])
+            size = torch.linalg.vector_norm(v, dim=1)
+        return size
 
     def renewed(self, where: Tensor, newer: "Dense | MatrixFree") -> "Dense | MatrixFree":
         """``newer`` for the rows in ``where``."""
@@ -223,8 +248,8 @@ def resolved(apply: Callable[[Tensor], Tensor], r: Tensor) -> Tensor:
 def gmres(apply: Callable[[Tensor], Tensor], r: Tensor, accuracy: float = 0.0) -> Tensor:
     """x with apply(x) = r, all rows (R, n) at once (Saad & Schultz, SIAM J. Sci. Stat. Comput. 7, 1986).
 
-    The residual is at most ``accuracy`` |r|, or rounding. Started anew with a larger basis until that has all dimensions, or as many as ``MEMORY`` holds. Rows that are
-    solved stay solved: their updates are zero.
+    The residual is at most ``accuracy`` |r|, or rounding. Started anew with a larger basis until that has all
+    dimensions, or as many as ``MEMORY`` holds. Rows that are solved stay solved: their updates are zero.
     """
     x, rest = torch.zeros_like(r), r
     size = torch.linalg.vector_norm(rest, dim=1)

@@ -102,14 +102,13 @@ class Collocation:
         values, right = np.linalg.eig(np.array(self.matrix))
         left = np.linalg.inv(right)
         kept = sorted(np.flatnonzero(values.imag >= 0), key=lambda k: abs(values[k].imag))
-        return tuple(_mode(values[k], left[k], right[:, k]) for k in kept)
+        return tuple(_mode(complex(values[k]), left[k], right[:, k]) for k in kept)
 
 
 def _mode(value: complex, left: np.ndarray, right: np.ndarray) -> Mode:
-    parts = (np.atleast_1d(value), left, right)
     if value.imag == 0:
-        parts = tuple(part.real for part in parts)
-    return Mode(parts[0][0].item(), tuple(parts[1].tolist()), tuple(parts[2].tolist()))
+        value, left, right = value.real, left.real, right.real
+    return Mode(value, tuple(left.tolist()), tuple(right.tolist()))
 
 
 def cardinal(nodes: Sequence[Fraction], j: int) -> Row:
