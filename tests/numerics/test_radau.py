@@ -8,7 +8,7 @@ import torch
 
 import neuralode
 from neuralode import SolverError, Status
-from problems import BRUSSELATOR, FORCED, HIRES, ROBERTSON_40, ROBERTSON_4E5, VAN_DER_POL_1E3, van_der_pol
+from problems import BRUSSELATOR, FORCED, HIRES, ROBERTSON_4E5, ROBERTSON_40, VAN_DER_POL_1E3, van_der_pol
 from work import our_work, scipy_work, work_of
 
 BATCHES = [None, "lockstep", "independent"]
@@ -20,11 +20,14 @@ def vector(*numbers):
 
 @pytest.mark.parametrize("problem", [FORCED, BRUSSELATOR], ids=repr)
 def test_error_is_proportional_to_tolerance(problem):
-    """The estimate is of order three, so that smaller tolerances than 1e-8 are for methods of higher order."""
-    tolerances = np.logspace(-3, -7, 5)
+    """Errors in units of the tolerance neither grow nor shrink by more than their scatter and steps' fifth power do.
+
+    Steps go as tol^(1/4), by an estimate of order three, so that errors may go as tol^(5/4).
+    """
+    tolerances = np.logspace(-3, -7, 9)
     errors = [work_of(problem, "radau5", tol, controller="predictive").error for tol in tolerances]
-    assert 0.8 <= np.polyfit(np.log(tolerances), np.log(errors), 1)[0] <= 1.3
-    assert max(errors / tolerances) <= 30
+    assert 0.7 <= np.polyfit(np.log(tolerances), np.log(errors), 1)[0] <= 1.4
+    assert max(errors / tolerances) <= 10
 
 
 @pytest.mark.parametrize("controller", ["i", "pi", "pid", "predictive"])
@@ -91,7 +94,9 @@ def test_a_jacobian_of_the_users(batch):
     y0 = vector(2.0, 0.0) if batch is None else vector(2.0, 0.0)[None]
     with torch.no_grad():
         found = [
-            neuralode.solve(van_der_pol(100.0), (0.0, 100.0), y0, method="radau5", batch=batch, jac=jac, rtol=1e-5)
+            neuralode.solve(
+                van_der_pol(100.0), (0.0, 100.0), y0, method="radau5", batch=batch, jac=jac, rtol=1e-5
+            )
             for jac in (None, jacobian(100.0))
         ]
     torch.testing.assert_close(found[0].y1, found[1].y1, rtol=1e-9, atol=1e-9)
@@ -106,14 +111,16 @@ def test_newton_that_diverges_at_given_steps_says_so(batch):
     assert "smaller steps" in caught.value.hint
 
 
-def test_newton_that_diverges_at_every_size_says_so():
-    """A Jacobian of the wrong sign does not lead to a root, however small the step: the slope turns as 1/h."""
-
-    def f(t, y):
-        return torch.where(y > 0, 1e3, -1e3) * torch.cos(1e12 * y)
-
-    found = neuralode.solve(f, (1.0, 2.0), vector(0.5), method="radau5", first_step=0.1, throw=False)
-    assert found.status == Status.NEWTON_DIVERGED and found.rejected > 10 and "Newton" in found.message
+@pytest.mark.parametrize("batch", BATCHES)
+def test_newton_that_diverges_at_every_size_says_so(batch):
+    """A jump against the direction of the flow, so high that no step is short enough to stay beside it."""
+    found = neuralode.solve(
+        lambda t, y: torch.where(y > 0.5, -1e20, 1e20) + 0 * y, (1.0, 2.0), vector(0.5)[None], method="radau5",
+        batch=batch, first_step=0.1, throw=False,
+    )  # fmt: skip
+    assert (
+        int(found.status) == Status.NEWTON_DIVERGED and int(found.rejected) > 10 and "Newton" in found.message
+    )
 
 
 @pytest.mark.parametrize("batch", BATCHES)
@@ -156,7 +163,9 @@ def robertson(t, y, k):
 SENSITIVITIES = [
     (ROBERTSON_40, (-4.24755877170573, -2.28835508890567e-9, 1.37308079734462e-5)),
     pytest.param(
-        ROBERTSON_4E5, (-0.236333732902317, -1.57504845353564e-10, 9.45027194043004e-7), marks=pytest.mark.slow
+        ROBERTSON_4E5,
+        (-0.236333732902317, -1.57504845353564e-10, 9.45027194043004e-7),
+        marks=pytest.mark.slow,
     ),
 ]
 
@@ -203,7 +212,7 @@ def diffusion(t, y, rate):
 
 @pytest.mark.parametrize("batch", [None, "independent"])
 def test_large_states_without_matrices(batch):
-    """Every third sine mode decays at 4 rate sin^2(k pi / 802); products with J alone, and those of their transposes."""
+    """Sine modes decay at 4 rate sin^2(k pi / 802); products with J alone, and with its transpose."""
     x = math.pi * torch.arange(1.0, POINTS + 1, dtype=torch.float64) / (POINTS + 1)
     modes = torch.sin(torch.tensor([3.0, 200.0])[:, None] * x)
     k = vector(3.0, 200.0)
@@ -211,7 +220,15 @@ def test_large_states_without_matrices(batch):
     signs = vector(1.0, 1.0)[None] if batch is None else vector(1.0, 1.0, 1.0, -1.0).reshape(2, 2)
     y0, rate = y0.requires_grad_(), torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
     found = neuralode.solve(
-        diffusion, (0.0, 1.0), y0, args=(rate,), method="radau5", batch=batch, rtol=1e-5, atol=1e-7, first_step=0.1
+        diffusion,
+        (0.0, 1.0),
+        y0,
+        args=(rate,),
+        method="radau5",
+        batch=batch,
+        rtol=1e-5,
+        atol=1e-7,
+        first_step=0.1,
     )
     decay = -4 * torch.sin(k * math.pi / (2 * (POINTS + 1))) ** 2
     want = (signs * torch.exp(decay * rate)) @ modes
@@ -228,7 +245,14 @@ def test_large_states_without_matrices(batch):
 def test_backward_in_time_and_single_precision(batch):
     y0 = torch.full((2, 1), math.exp(-1.0))
     found = neuralode.solve(
-        lambda t, y: -2 * t * y, (1.0, 0.0), y0, t_eval=[0.5], method="radau5", batch=batch, rtol=1e-4, atol=1e-4
+        lambda t, y: -2 * t * y,
+        (1.0, 0.0),
+        y0,
+        t_eval=[0.5],
+        method="radau5",
+        batch=batch,
+        rtol=1e-4,
+        atol=1e-4,
     )
     assert found.y1.dtype == torch.float32
     torch.testing.assert_close(found.y1, torch.ones(2, 1), rtol=1e-3, atol=0)
