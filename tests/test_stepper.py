@@ -173,3 +173,14 @@ def test_every_kind_of_method_goes_on_from_what_it_saved(method, batch):
     again = solver.start(VAN_DER_POL.f, SPAN, Y0)
     again.load_state_dict(through_files(first.state_dict()))
     assert same(run_on(again), run_on(first))
+
+
+@pytest.mark.parametrize("method", ["dopri5", "trbdf2"])
+def test_complex_states(method):
+    solver = Solver(method=method)
+    y0 = torch.tensor([1.0 + 1.0j, 2.0j])
+    first = solver.start(lambda t, y: 1j * y, SPAN, y0)
+    first.step()
+    again = solver.start(lambda t, y: 1j * y, SPAN, y0)
+    again.load_state_dict(through_files(first.state_dict()))
+    assert again.y.dtype == y0.dtype and same(run_on(again), run_on(first))
