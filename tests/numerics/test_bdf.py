@@ -110,8 +110,10 @@ def test_order(order, jitter):
     ends, inside = (-np.polyfit(np.log(sizes), errors[:, i], 1)[0] for i in (0, 1))
     # Past that is interpolated to each step makes the constant of the leading term vary a little with the grid.
     bound = 0.25 if jitter == 0.0 else 0.5
-    assert ends == pytest.approx(order, abs=bound)
-    assert inside == pytest.approx(order, abs=bound)
+    # At order five the next term is still felt at these sizes, and makes the slope steeper, never flatter.
+    above = bound if order < 5 else 0.9
+    assert order - bound <= ends <= order + above
+    assert order - bound <= inside <= order + above
 
 
 def test_given_steps_raise_the_order():
@@ -186,6 +188,7 @@ def test_sensitivities(gradient, batch):
 
 
 def swing(t, y, a):
+    a = torch.as_tensor(a).reshape(())
     return torch.stack(
         (
             y[..., 1],
