@@ -190,7 +190,7 @@ def swing(t, y, a):
         (
             y[..., 1],
             -a * torch.sin(y[..., 0])
-            - 0.3 * y[..., 1] ** 3 * torch.cos(t).reshape(y.shape[:-1] if t.dim() else ()),
+            - 0.3 * y[..., 1] ** 3 * (torch.cos(t)[..., 0] if t.dim() else torch.cos(t)),
         ),
         -1,
     )
