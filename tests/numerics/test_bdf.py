@@ -207,7 +207,7 @@ def test_gradient_is_that_of_the_steps_taken(gradient, batch):
     def loss(y0, a):
         y0 = y0 if batch is None else torch.stack((y0, 0.5 * y0))
         span = (0.0, float(GRID[-1]))
-        sol = neuralode.solve(swing, span, y0, args=(a,), method="bdf", step=GRID, t_eval=[0.31, span[1]],
+        sol = neuralode.solve(swing, span, y0, args=(a[0],), method="bdf", step=GRID, t_eval=[0.31, span[1]],
                               gradient=gradient, batch=batch)  # fmt: skip
         return sol.y.sin().sum()
 
