@@ -110,7 +110,8 @@ def test_order(order, jitter):
     ends, inside = (-np.polyfit(np.log(sizes), errors[:, i], 1)[0] for i in (0, 1))
     # Past that is interpolated to each step makes the constant of the leading term vary a little with the grid.
     bound = 0.25 if jitter == 0.0 else 0.5
-    assert ends == pytest.approx(order, abs=bound)
+    # At order 5 the next term is felt down to rounding at the end of the span: it makes the slope look steeper.
+    assert -bound <= ends - order <= (bound if order < 5 else 0.8)
     assert inside == pytest.approx(order, abs=bound)
 
 
@@ -296,3 +297,12 @@ def test_orders_above_one_are_used_and_limited(monkeypatch):
                 ).accepted
             )
     assert counts[0] > 4 * counts[1] > 6 * counts[2]
+
+
+def test_jacobian_has_the_dtype_of_the_state():
+    """Of components that were unbound, 0-d numbers, times Python numbers."""
+    field = VectorField(
+        lambda t, y: torch.stack((y.unbind()[0] * 2.0, y.unbind()[1] * 3.0 * y.unbind()[0])), (), None
+    )
+    t, y = torch.tensor(0.0), torch.tensor([1.0, 2.0])
+    assert field.jacobian(t, y).dtype == field.push(t, y, y).dtype == torch.float32
