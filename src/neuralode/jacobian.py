@@ -16,7 +16,7 @@ Function = Callable[[Tensor], Tensor]
 def push(f: Function, y: Tensor, v: Tensor) -> Tensor:
     """(df/dy) v, forward mode."""
     with forward_ad._set_fwd_grad_enabled(True):
-        value, tangent = torch.func.jvp(f, (y,), (v,))
+        value, tangent = torch.func.jvp(f, (y,), (v,))[:2]
     # Of a 0-d number times a Python number, vmap makes a float64 tangent whatever the dtype of the number.
     return tangent.to(value.dtype)
 
