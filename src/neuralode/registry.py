@@ -1,9 +1,10 @@
 """Name -> method."""
 
-from .methods import Method, runge_kutta
+from .methods import Method, adams, runge_kutta
 from .tableaus import EXPLICIT
 
 METHODS: dict[str, Method] = {tableau.name: runge_kutta(tableau) for tableau in EXPLICIT}
+METHODS["adams"] = adams()
 
 
 def methods() -> tuple[Method, ...]:

@@ -1,0 +1,155 @@
+"""Order and step of an Adams method, chosen together after every trial (Shampine & Gordon 1975, STEP, blocks 2 to 4).
+
+Everything here works on Python numbers (one system, or a batch in lockstep) and on tensors (B,) alike.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..control import Tolerance, clip
+from ..ops import Size
+
+# Of the tolerance: what the next step is meant to err by.
+AIM = 0.5
+
+
+class Errors(NamedTuple):
+    """Estimates of a trial step in units of the tolerance: of its own error, and of what steps of its order k and of
+    those near it err by at equal steps."""
+
+    step: Any
+    here: Any
+    below: Any
+    below_2: Any
+    above: Any
+
+
+class Control(NamedTuple):
+    """What a trial step decides on, handed from each to the next.
+
+    Attributes:
+        past: sizes of the last steps, newest first, 0 where there were none: floats, or (B, K).
+        order: of the predictor, k.
+        since: steps taken since the order or the step last changed.
+        fails: trials rejected since the last step that was taken.
+        rising: whether the order has only risen so far, by one a step (while the step doubles).
+        errors: of the trial that was just made.
+    """
+
+    tolerance: Tolerance
+    past: Any = ()
+    order: Any = 1
+    since: Any = 0
+    fails: Any = 0
+    rising: Any = True
+    errors: Errors | None = None
+
+    @property
+    def first(self) -> bool:
+        """Whether no step has been tried."""
+        return isinstance(self.past, tuple) and not self.past
+
+    def before(self, h: Size, highest: int) -> "Control":
+        """The same, ready for a trial of size h."""
+        if not self.first:
+            return self
+        if isinstance(h, float):
+            return self._replace(past=(0.0,) * highest)
+        one = torch.ones_like(h, dtype=torch.long)
+        return self._replace(
+            past=h.new_zeros(len(h), highest), order=one, since=0 * one, fails=0 * one, rising=one > 0
+        )
+
+    def ratios(self, h: Size) -> Any:
+        """The past in units of h; 1 where there was none, and for samples that stand still."""
+        if isinstance(h, float):
+            return tuple(size / h or 1.0 for size in self.past)
+        ratios = self.past / torch.where(h == 0, 1.0, h)[:, None]
+        return torch.where((ratios == 0) | (h == 0)[:, None], 1.0, ratios)
+
+
+def begin(tolerance: Tolerance) -> Control:
+    """Before the first trial."""
+    return Control(tolerance)
+
+
+def pick(condition: Any, a: Any, b: Any) -> Any:
+    """a where the condition holds, else b."""
+    if isinstance(condition, Tensor):
+        return torch.where(condition, a, b)
+    return a if condition else b
+
+
+def negate(condition: Any) -> Any:
+    return condition.logical_not() if isinstance(condition, Tensor) else not condition
+
+
+def power(x: Any, n: Any) -> Any:
+    """x^(1/n) for a whole n."""
+    return x ** (1 / (n.to(torch.float64) if isinstance(n, Tensor) else n))
+
+
+def lowered(order: Any, e: Errors) -> Any:
+    """Whether lower orders would err less."""
+    return pick(
+        order > 2,
+        (e.below <= e.here) & (e.below_2 <= e.here),
+        (order == 2) & (e.below <= 0.5 * e.here),
+    )
+
+
+def choose(c: Control, e: Errors, since: Any, highest: int) -> tuple[Any, Any, Any]:
+    """(order, what it errs by at this step, whether the order still only rises) after a step that was taken."""
+    k = c.order
+    down = lowered(k, e)
+    rising = c.rising & negate(down) & (k < highest)
+    steady = negate(rising) & negate(down) & (since > k)  # k + 1 equal steps make e.above true
+    down = down | (steady & (k > 1) & (e.below <= e.here) & (e.below <= e.above))
+    up = steady & negate(down) & (k < highest) & (e.above < pick(k > 1, 1.0, 0.5) * e.here)
+    order = k + pick(up | rising, 1, pick(down, -1, 0))
+    return order, pick(rising, 0.0, pick(up, e.above, pick(down, e.below, e.here))), rising
+
+
+def judge(c: Control, h: Size, highest: int) -> tuple[Any, Any, Control]:
+    """(whether the trial step is taken, factor for the next one's size, what that decides on)."""
+    assert c.errors is not None
+    e = c.errors
+    accept = (e.step <= 1) & (e.above < math.inf)
+    after, error = take(c, h, highest)
+    ideal = power(AIM / clip(error, 1e-300, 1e300), after.order + 1)
+    grown = pick(ideal >= 2, 2.0, pick(ideal >= 1, 1.0, clip(ideal, 0.5, 0.9)))
+    again = c._replace(
+        order=pick(c.fails >= 2, 1, c.order + pick(lowered(c.order, e), -1, 0)),
+        since=pick(accept, 0, 0),
+        fails=c.fails + 1,
+        rising=accept,  # where it is not: False
+    )
+    hopeless = (c.fails >= 3) & (AIM < 0.25 * e.here)
+    shrunk = pick(hopeless, power(AIM / clip(e.here, 1e-300, 1e300), 2), 0.5)
+    return accept, pick(accept, grown, shrunk), choice(accept, after, again)
+
+
+def take(c: Control, h: Size, highest: int) -> tuple[Control, Any]:
+    """What the next trial decides on when this step is taken, and what its order errs by at this step."""
+    assert c.errors is not None
+    if isinstance(h, Tensor):
+        newest = c.past[:, 0]
+        past = torch.cat((h[:, None], c.past[:, :-1]), 1)
+    else:
+        newest = c.past[0]
+        past = (h, *c.past[:-1])
+    since = pick(newest == h, c.since, 0) + 1
+    order, error, rising = choose(c, c.errors, since, highest)
+    return c._replace(past=past, order=order, since=since, fails=0 * c.fails, rising=rising), error
+
+
+def choice(accept: Any, a: Control, b: Control) -> Control:
+    """a where the step is taken, else b."""
+    if not isinstance(accept, Tensor):
+        return a if accept else b
+    parts = {name: torch.where(accept, getattr(a, name), getattr(b, name)) for name in ("order", "since", "fails")}
+    past = torch.where(accept[:, None], a.past, b.past)
+    return a._replace(past=past, rising=a.rising & accept, **parts)
