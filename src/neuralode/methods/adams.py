@@ -6,17 +6,17 @@ y1 of order k + 1. The history is kept as modified divided differences phi_1 = f
 matrix (``adams_weights``) and one vector: what the new slope adds to what was predicted of it.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import math
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from ..control import Tolerance, clip
 from ..ops import Size, stage_times
-from .adams_control import Control, Errors, begin, judge, take
+from .adams_control import Control, Errors, begin, judge, pick, take
 from .adams_weights import Weights, betas, integrals, places, step_weights
 from .method import Carry, Field, Method, Stages, Step, Verdict
 
@@ -37,16 +37,9 @@ class Prediction(NamedTuple):
     rows: Tensor
 
 
-class Trial(NamedTuple):
-    """A prediction and what follows from it.
-
-    Attributes:
-        stages: phi_1, phi_2 ... at the start, the miss, and the past in units of the step.
-    """
-
-    y1: Tensor
-    carry: Carry
-    stages: Stages
+# A first step of given size is taken in pieces, each from the end of the last to this part of the step, since order 1
+# over the whole of it would cap the order of all that follows. There are at most so many.
+PIECES = 12
 
 
 def predict(f: Field, time: Tensor, h: Size, y: Tensor, carry: Carry, w: Weights) -> Prediction:
@@ -64,13 +57,6 @@ def predict(f: Field, time: Tensor, h: Size, y: Tensor, carry: Carry, w: Weights
     miss = f(time, predicted.reshape(y.shape)).reshape(rows, -1) - slope
     y1 = predicted + size * gain * miss
     return Prediction(y1.reshape(y.shape), slope, miss, ahead[:, 2:])
-
-
-def evaluate(f: Field, time: Tensor, prediction: Prediction, w: Weights) -> Carry:
-    """The second E, and the history at the end of the step."""
-    slope = f(time, prediction.y1)
-    news = slope.reshape(prediction.slope.shape) - prediction.slope
-    return slope, torch.addcmul(prediction.rows, w.reach, news[:, None])
 
 
 def estimate(c: Control, h: Size, y: Tensor, p: Prediction, w: Weights) -> Errors:
@@ -96,43 +82,70 @@ def row(rows: Tensor, index: Any) -> Tensor:
 
 def adams(name: str = "adams", highest: int = 12) -> Method:
     """The method of predictors up to order ``highest``."""
+    count = min(PIECES, 2 * highest)
+    pieces = [(2.0 ** (i + 1 - count), 2.0 ** (max(i, 1) - count)) for i in range(count)]
 
     def init(f: Field, t: Size, y: Tensor) -> Carry:
         slope = f(stage_times(t, t * 0.0, (0.0,), y)[0], y)
         if isinstance(t, Tensor):
-            return slope, slope.new_zeros(len(y), highest + 1, y[0].numel())
+            return slope, slope.new_zeros(len(y), highest + 1, slope[0].numel())
         return slope, slope.new_zeros(1, 1, y.numel())
 
-    def full(carry: Carry, h: Size) -> Carry:
-        """Samples with orders of their own share one shape."""
-        slope, rest = carry
+    def evaluated(f: Field, time: Tensor, h: Size, p: Prediction, w: Weights) -> Carry:
+        """The second E, and the history at the end of the step; one shape for samples with orders of their own."""
+        slope = f(time, p.y1)
+        news = slope.reshape(p.slope.shape) - p.slope
+        rest = torch.addcmul(p.rows, w.reach, news[:, None])
         missing = highest + 1 - rest.shape[1] if isinstance(h, Tensor) else 0
         return slope, pad(rest, (0, 0, 0, missing)) if missing else rest
 
     def step(f: Field, t: Size, h: Size, y: Tensor, carry: Carry, work: Any) -> Step:
         c = work.before(h, highest)
-        ratios = c.ratios(h)
+        if not c.tolerance.given:
+            return given(f, t, h, y, carry, c, pieces if work.first else [(1.0, 1.0)])
+        time, ratios = stage_times(t, h, (1.0,), y)[0], c.ratios(h)
         w = step_weights(ratios, c.order, y)
-        p = predict(f, stage_times(t, h, (1.0,), y)[0], h, y, carry, w)
+        p = predict(f, time, h, y, carry, w)
         c = c._replace(errors=estimate(c, h, y, p, w))
-        stages = (*carry, p.miss, *record(ratios, c.order))
-        if isinstance(h, float) and not c.errors.step <= 1:
+        stages = (*carry, p.miss, *recorded(ratios, [c.order], count))
+        fine = c.errors.step <= 1
+        if fine is False:  # a single system spares the second evaluation
             return Step(p.y1, None, carry, stages, c, 1)
-        after = full(evaluate(f, stage_times(t, h, (1.0,), y)[0], p, w), h)
-        calls = 2 if isinstance(h, float) else 1 + (c.errors.step <= 1).long()
-        return Step(p.y1, None, after, stages, with_above(c, h, y, p.y1, after, w), calls)
+        after = evaluated(f, time, h, p, w)
+        return Step(p.y1, None, after, stages, with_above(c, h, y, p.y1, after, w), 1 + pick(fine, 1, 0))
+
+    def given(
+        f: Field, t: Size, h: Size, y: Tensor, carry: Carry, c: Control, parts: list[tuple[float, float]]
+    ) -> Step:
+        """A step of given size: order chosen as ever, and every trial taken."""
+        orders = []
+        for end, part in parts:
+            time, size, before = stage_times(t, h, (end,), y)[0], part * h, carry
+            ratios = c.ratios(size)
+            w = step_weights(ratios, c.order, y)
+            p = predict(f, time, size, y, before, w)
+            carry = evaluated(f, time, size, p, w)
+            c = c._replace(errors=estimate(c, size, y, p, w))
+            orders.append(c.order)
+            c, _ = take(with_above(c, size, y, p.y1, carry, w), size, highest)
+            y = p.y1
+        stages = (*before, p.miss, *recorded(ratios, orders, count))
+        return Step(y, None, carry, stages, c, 2 * len(parts))
 
     def decide(step: Step, tolerance: Tolerance, y: Tensor, h: Size) -> Verdict:
         accept, factor, after = judge(step.work, h, highest)
         return Verdict(accept, factor, step._replace(work=after))
 
     def retake(f: Field, t: Size, h: Size, y: Tensor, carry: Carry, stages: Stages) -> Step:
-        *_, ratios, orders = stages
-        time = stage_times(t, h, (1.0,), y)[0]
-        w = step_weights(ratios, orders, y)
-        p = predict(f, time, h, y, carry, w)
-        after = full(evaluate(f, time, p, w), h)
-        return Step(p.y1, None, after, (*carry, p.miss, ratios, orders))
+        ratios, orders = unrecorded(*stages[-2:], h)
+        c = Control(None).before(h, highest)
+        for (end, part), order in zip(pieces if len(orders) > 1 else [(1.0, 1.0)], orders, strict=True):
+            time, size, before = stage_times(t, h, (end,), y)[0], part * h, carry
+            w = step_weights(ratios if len(orders) == 1 else c.ratios(size), order, y)
+            p = predict(f, time, size, y, before, w)
+            carry = evaluated(f, time, size, p, w)
+            c, y = c.moved(size), p.y1
+        return Step(y, None, carry, (*before, p.miss, *stages[-2:]))
 
     def extend(f: Field, t: Size, h: Size, y: Tensor, stages: Stages) -> Stages:
         slope, rest, miss, ratios, orders = stages
@@ -159,23 +172,38 @@ def adams(name: str = "adams", highest: int = 12) -> Method:
     )
 
 
-def record(ratios: Any, order: Any) -> Stages:
+def recorded(ratios: Any, orders: list[Any], count: int) -> Stages:
+    """The past in units of the (last) piece, (K,) or (B, K), and the orders of ``count`` pieces, 0 where there are
+    fewer, the last one last."""
     if isinstance(ratios, Tensor):
-        return ratios, order
-    return torch.tensor(ratios, dtype=torch.float64), torch.tensor(order)
+        return ratios, pad(torch.stack(orders, 1), (count - len(orders), 0))
+    return torch.tensor(ratios, dtype=torch.float64), torch.tensor([0] * (count - len(orders)) + orders)
+
+
+def unrecorded(ratios: Tensor, orders: Tensor, h: Size) -> tuple[Any, list[Any]]:
+    """The past and the orders as a step takes them. Samples that stand still repeat their first step's."""
+    if isinstance(h, float):
+        return tuple(ratios.tolist()), [k for k in orders.tolist() if k]
+    starts = bool(((orders[:, 0] > 0) & (h != 0)).any())
+    return ratios, list(orders.unbind(1)) if starts else [orders[:, -1]]
 
 
 def dense(theta: Size, h: Size, y: Tensor, stages: Sequence[Tensor]) -> Tensor:
-    """y + h (sum_i G_i(theta) phi*_i + G_{k+1}(theta) miss): continuous, and y1 at its end."""
+    """y + h (sum_i G_i(theta) phi*_i + G_{k+1}(theta) miss): continuous, and y1 at its end.
+
+    Where a step was taken in pieces this is the last one's polynomial, whose points spread over the whole step.
+    """
     first, rest, miss, ratios, orders = stages
     theta, h = (torch.as_tensor(x, dtype=torch.float64, device=y.device).reshape(-1, 1) for x in (theta, h))
-    ratios, k = ratios.reshape(-1, ratios.shape[-1]), orders.reshape(-1, 1)
+    ratios, k = ratios.reshape(-1, ratios.shape[-1]), orders.reshape(-1, orders.shape[-1])[:, -1:]
+    before = (orders.reshape(-1, orders.shape[-1])[:, :1] > 0).double()  # the last piece is one half
     rows, m = len(k), int(k.max())
     p = places(ratios, m + 1)
-    G = integrals(theta, p[:, :m])
-    kept = torch.arange(1, m + 1, device=y.device) < k
-    on_rest = (G[:, 1:] * betas(p) * kept).to(y.dtype)
+    ends = torch.cat((theta * (1 + before) - before, -before))
+    to_end, to_start = integrals(ends, p[:, :m].repeat(2, 1)).chunk(2)
+    G = to_end - to_start
+    on_rest = (G[:, 1:] * betas(p) * (torch.arange(1, m + 1, device=y.device) < k)).to(y.dtype)
     slope = on_rest[:, None] @ rest.reshape(rows, *rest.shape[-2:])[:, :m]
     slope = slope[:, 0] + G[:, :1].to(y.dtype) * first.reshape(rows, -1)
     slope = slope + G.gather(1, k).to(y.dtype) * miss.reshape(rows, -1)
-    return y + (h.to(y.dtype) * slope).reshape(y.shape)
+    return y + ((h / (1 + before)).to(y.dtype) * slope).reshape(y.shape)

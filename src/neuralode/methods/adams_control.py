@@ -33,7 +33,7 @@ class Control(NamedTuple):
     Attributes:
         past: sizes of the last steps, newest first, 0 where there were none: floats, or (B, K).
         order: of the predictor, k.
-        since: steps taken since the order or the step last changed.
+        since: equal steps taken, the last of them included; where steps are given, steps of one order.
         fails: trials rejected since the last step that was taken.
         rising: whether the order has only risen so far, by one a step (while the step doubles).
         errors: of the trial that was just made.
@@ -69,6 +69,12 @@ class Control(NamedTuple):
             return tuple(size / h or 1.0 for size in self.past)
         ratios = self.past / torch.where(h == 0, 1.0, h)[:, None]
         return torch.where((ratios == 0) | (h == 0)[:, None], 1.0, ratios)
+
+    def moved(self, h: Size) -> "Control":
+        """The same with a step of size h in its past."""
+        if isinstance(h, Tensor):
+            return self._replace(past=torch.cat((h[:, None], self.past[:, :-1]), 1))
+        return self._replace(past=(h, *self.past[:-1]))
 
 
 def begin(tolerance: Tolerance) -> Control:
@@ -135,15 +141,15 @@ def judge(c: Control, h: Size, highest: int) -> tuple[Any, Any, Control]:
 def take(c: Control, h: Size, highest: int) -> tuple[Control, Any]:
     """What the next trial decides on when this step is taken, and what its order errs by at this step."""
     assert c.errors is not None
-    if isinstance(h, Tensor):
-        newest = c.past[:, 0]
-        past = torch.cat((h[:, None], c.past[:, :-1]), 1)
-    else:
-        newest = c.past[0]
-        past = (h, *c.past[:-1])
-    since = pick(newest == h, c.since, 0) + 1
-    order, error, rising = choose(c, c.errors, since, highest)
-    return c._replace(past=past, order=order, since=since, fails=0 * c.fails, rising=rising), error
+    if c.tolerance.given:  # only equal steps tell what the order above would err by
+        newest = c.past[:, 0] if isinstance(h, Tensor) else c.past[0]
+        since = pick(newest == h, c.since, 0) + 1
+        order, error, rising = choose(c, c.errors, since, highest)
+    else:  # given steps need not be equal: those since the last change of order must do
+        since = c.since + 1
+        order, error, rising = choose(c, c.errors, since, highest)
+        since = pick(order == c.order, since, 0)
+    return c.moved(h)._replace(order=order, since=since, fails=0 * c.fails, rising=rising), error
 
 
 def choice(accept: Any, a: Control, b: Control) -> Control:
