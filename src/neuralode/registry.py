@@ -4,7 +4,7 @@ from .methods import Method, adams, runge_kutta
 from .tableaus import EXPLICIT
 
 METHODS: dict[str, Method] = {tableau.name: runge_kutta(tableau) for tableau in EXPLICIT}
-METHODS["adams"] = adams()
+METHODS |= {method.name: method for method in (adams(), adams("abm4", highest=3))}
 
 
 def methods() -> tuple[Method, ...]:

@@ -79,4 +79,4 @@ def test_methods_without_an_estimate_ask_for_steps(method):
 def test_records():
     for method in neuralode.methods():
         assert method.dense_order >= method.order - 1
-        assert method.source and method.kind == "explicit Runge-Kutta"
+        assert method.source and method.kind
