@@ -111,7 +111,9 @@ class TestGivenSteps:
 
     def test_one_step(self):
         """The start within the first step is itself accurate."""
-        sol = neuralode.solve(lambda t, y: -y, (0.0, 0.5), vector(1.0), method="adams", step=0.5, dense_output=True)
+        sol = neuralode.solve(
+            lambda t, y: -y, (0.0, 0.5), vector(1.0), method="adams", step=0.5, dense_output=True
+        )
         assert sol.y1.item() == pytest.approx(math.exp(-0.5), abs=1e-6)
         assert sol(0.1).item() == pytest.approx(math.exp(-0.1), abs=1e-5)
         assert sol(0.0).item() == 1.0
@@ -280,7 +282,14 @@ class TestGradients:
     def test_second_derivatives(self, batch):
         def outputs(y, mu):
             return neuralode.solve(
-                oscillators, (0.0, 1.0), y, t_eval=[0.3, 1.0], args=(mu,), batch=batch, method="adams", step=0.5
+                oscillators,
+                (0.0, 1.0),
+                y,
+                t_eval=[0.3, 1.0],
+                args=(mu,),
+                batch=batch,
+                method="adams",
+                step=0.5,
             ).y.sum(0)
 
         inputs = (START[:2].clone().requires_grad_(), MU[:2].clone().requires_grad_())
@@ -301,7 +310,9 @@ def test_transforms():
     """torch.func through the steps, what it closes over included."""
 
     def loss(mu):
-        sol = neuralode.solve(lambda t, y: oscillators(t, y, mu), (0.0, 0.5), START, method="adams", rtol=1e-3)
+        sol = neuralode.solve(
+            lambda t, y: oscillators(t, y, mu), (0.0, 0.5), START, method="adams", rtol=1e-3
+        )
         return (sol.y1**2).sum()
 
     mu = MU.clone().requires_grad_()

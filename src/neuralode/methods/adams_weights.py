@@ -1,9 +1,10 @@
 """Coefficients of Adams formulas on any grid (Shampine & Gordon, Computer Solution of Ordinary Differential Equations,
 1975, chapter 5): all of them follow from where the last points lie.
 
-In units of the step h, and of its start, let the point j steps back lie at -p_j (p_0 = 0). The predictor's slope is
-the polynomial sum_i c_i(s) phi*_i at t + s h, with c_1 = 1, c_2 = s and c_{i+1}(s) = c_i(s) (s + p_{i-1}) / (1 + p_{i-1});
-phi*_i = beta_i phi_i are modified divided differences of the slopes computed so far.
+With the step h as the unit and its start as the origin, let the point j steps back lie at -p_j (p_0 = 0). The slope
+of the predictor is the polynomial sum_i c_i(s) phi*_i at t + s h, with c_1 = 1 and
+c_{i+1}(s) = c_i(s) (s + p_{i-1}) / (1 + p_{i-1}); phi*_i = beta_i phi_i are modified divided differences of the slopes
+computed so far.
 """
 
 from fractions import Fraction
@@ -13,22 +14,24 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..ops import transforming
+from ..ops import REAL, transforming
 
 
 class Weights(NamedTuple):
     """What one step is made with, for R systems of orders k <= m.
 
     Attributes:
-        matrix: (R, m + 3, m), acts on phi_2 ... phi_{m+1}. Rows: what phi*_2 ... phi*_k add to the predictor's increment
-            over h; to its slope at the end; and phi_2 ... phi_{m+2} there before the correction.
-        reach: (R, m + 1, 1), which of those last rows the correction is added to: those up to phi_{k+2}.
-        corrector: g_{k+1}, a float or (R, 1).
+        kept, gains, last: (R, m, 1), factors of phi_2 ... phi_{m+1}: beta_j up to j = k; beta_j g_j likewise;
+            -beta_{k+1} at j = k + 1.
+        reach: (R, m + 1, 1), 1 for those of phi_2 ... phi_{m+2} that there are after the step, up to phi_{k+2}.
+        corrector: g_{k+1}, a float or (R,).
         scales: of the norms that estimate the errors of the step and of orders k, k - 1, k - 2 and k + 1; five floats
             or (R,) tensors.
     """
 
-    matrix: Tensor
+    kept: Tensor
+    gains: Tensor
+    last: Tensor
     reach: Tensor
     corrector: Any
     scales: Any
@@ -36,8 +39,10 @@ class Weights(NamedTuple):
 
 @cache
 def moulton(count: int) -> tuple[float, ...]:
-    """|gamma*_0|, |gamma*_1|, ...: Adams-Moulton's error constants at equal steps, from sum_j gamma*_j / (m + 1 - j) = 0
-    for m > 0 (Hairer, Norsett, Wanner I, eq. III.1.9)."""
+    """|gamma*_0|, |gamma*_1|, ...: Adams-Moulton's error constants at equal steps.
+
+    From sum_j gamma*_j / (m + 1 - j) = 0 for m > 0 (Hairer, Norsett, Wanner I, eq. III.1.9).
+    """
     found = [Fraction(1)]
     for m in range(1, count):
         found.append(-sum((found[j] / (m + 1 - j) for j in range(m)), Fraction(0)))
@@ -59,8 +64,8 @@ def integrals(theta: Tensor, p: Tensor) -> Tensor:
     w = theta**q / q
     factor, alpha = (theta + p) / (1 + p), -1 / (1 + p)
     found = [w[:, :1]]
-    for i in range(p.shape[1]):
-        w = torch.addcmul(w[:, :-1] * factor[:, i : i + 1], w[:, 1:], alpha[:, i : i + 1])
+    for c, a in zip(factor[..., None].unbind(1), alpha[..., None].unbind(1), strict=True):
+        w = torch.addcmul(w[:, :-1] * c, w[:, 1:], a)
         found.append(w[:, :1])
     return torch.cat(found, 1)
 
@@ -77,31 +82,20 @@ def weights(ratios: Tensor, order: Tensor, like: Tensor) -> Weights:
     k = order[:, None]
     column = torch.arange(1, m + 1, device=p.device)
     beta, g = betas(p), integrals(torch.ones_like(p[:, :1]), p[:, :m])
-    live = beta * (column < k)
-    upper, last = _triangle(m, p.device)
-    # phi_{k+2} = (f - slope) - beta_{k+1} phi_{k+1}: the one row with an entry below the formula's own.
-    rows = upper * live[:, None] - last[order - 1] * beta[:, None]
-    matrix = torch.cat(((g[:, 1:] * live)[:, None], rows), 1)
+    kept = beta * (column < k)
     # sigma_{i+1} = i alpha_i sigma_i
     sigma = torch.nn.functional.pad((column / (1 + p[:, :m])).cumprod(1), (1, 0), value=1.0)
     gamma = torch.tensor(moulton(m + 2), dtype=p.dtype, device=p.device)
     below = torch.stack([(order - i).clamp(min=0) for i in range(3)], 1)
     scales = sigma.gather(1, below) * gamma[below]
-    g_k, g_next = g.gather(1, k - 1)[:, 0], g.gather(1, k)
-    all_scales = (g_k - g_next[:, 0], *scales.unbind(1), gamma[order + 1])
-    reach = (torch.arange(m + 1, device=p.device) <= k)[..., None]
-    return Weights(matrix.to(like.dtype), reach.to(like.dtype), g_next, all_scales)
-
-
-@lru_cache(maxsize=64)
-def _triangle(m: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """For rows phi*_1, phi_2 ... phi_{m+2} and columns phi_2 ... phi_{m+1}: which columns enter the sum that a row is,
-    (m + 2, m); and, for every order k, where row k + 2 and column k + 1 meet, (m, m + 2, m)."""
-    with torch.inference_mode(False):
-        rows, columns = torch.arange(1, m + 3, device=device)[:, None], torch.arange(2, m + 2, device=device)
-        orders = torch.arange(1, m + 1, device=device)[:, None, None]
-        last = (rows == orders + 2) & (columns == orders + 1)
-        return (rows <= columns).double(), last.double()
+    g_k, g_next = g.gather(1, torch.cat((k - 1, k), 1)).unbind(1)
+    reach = torch.arange(m + 1, device=p.device) <= k
+    dtype = REAL.get(like.dtype, like.dtype)
+    kept, gains, last, reach = (
+        factor[..., None].to(dtype)
+        for factor in (kept, g[:, 1:] * kept, beta * -(column == k).double(), reach)
+    )
+    return Weights(kept, gains, last, reach, g_next, (g_k - g_next, *scales.unbind(1), gamma[order + 1]))
 
 
 def step_weights(ratios: Any, order: Any, like: Tensor) -> Weights:
@@ -119,8 +113,10 @@ def _alone(ratios: tuple[float, ...], order: int, dtype: torch.dtype, device: to
         like = torch.empty(0, dtype=dtype)
         found = weights(torch.tensor([ratios], dtype=torch.float64), torch.tensor([order]), like)
         return Weights(
-            found.matrix.to(device),
+            found.kept.to(device),
+            found.gains.to(device),
+            found.last.to(device),
             found.reach.to(device),
             float(found.corrector),
-            tuple(float(scale) for scale in found.scales),
+            tuple(map(float, found.scales)),
         )
