@@ -62,20 +62,23 @@ def work_of(problem: Known, method: str, tol: float, **options: Any) -> Work:
     return Work(error, int(found.nfev), int(found.njev))
 
 
-def evaluations_at(error: float | np.ndarray, ladder: Sequence[Work]) -> Any:
-    """Evaluations that reach an error, by a parabola of log error over log evaluations through a ladder of tolerances.
+def cost_at(error: Any, errors: Sequence[float], costs: Sequence[float]) -> Any:
+    """What it costs to reach an error, by a parabola of log error over log cost through a ladder of tolerances.
 
-    The parabola evens out lucky and unlucky errors, which matter at the tenth root that log evaluations takes of
-    them. NaN outside the ladder's errors: nothing is extrapolated.
+    The parabola evens out lucky and unlucky errors. NaN outside the ladder's errors: nothing is extrapolated.
     """
-    reached = [work for work in ladder if 0 < work.error < math.inf]
-    if len(reached) < 3:
+    reached = [(math.log(c), math.log(e)) for e, c in zip(errors, costs, strict=True) if 0 < e < math.inf]
+    if len({cost for cost, _ in reached}) < 3:
         return np.full(np.shape(error), np.nan)
-    cost, size = (np.log([getattr(work, name) for work in reached]) for name in ("nfev", "error"))
+    cost, size = np.array(reached).T
     grid = np.linspace(cost.min(), cost.max(), 200)
     curve = np.minimum.accumulate(np.polyval(np.polyfit(cost, size, 2), grid))
-    at = np.interp(-np.log(error), -curve, grid, left=np.nan, right=np.nan)
-    return np.exp(at)
+    return np.exp(np.interp(-np.log(error), -curve, grid, left=np.nan, right=np.nan))
+
+
+def evaluations_at(error: Any, ladder: Sequence[Work]) -> Any:
+    """Evaluations that reach an error."""
+    return cost_at(error, [work.error for work in ladder], [work.nfev for work in ladder])
 
 
 def ratio_at_equal_error(ours: Sequence[Work], theirs: Sequence[Work]) -> float:

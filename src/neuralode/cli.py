@@ -13,7 +13,7 @@ import neuralode
 try:
     import typer
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 except ImportError as error:
     raise SystemExit(f"{error}; the command needs more packages: pip install 'neuralode[demo]'") from error
 
@@ -88,7 +88,7 @@ def train_mnist(
 @app.command()
 def methods() -> None:
     """List the methods that `solve` knows."""
-    table = Table("name", "order", "stages", "steps", "kind", "source")
+    table = Table(Column("name", no_wrap=True), "order", "stages", "steps", "kind", "source")
     for method in neuralode.methods():
         steps = "adaptive" if method.adaptive else "fixed"
         table.add_row(method.name, str(method.order), str(method.stages), steps, method.kind, method.source)

@@ -29,10 +29,24 @@ def rebuild(tree: Any, values: Iterator[Any]) -> Any:
     return type(tree)(*children) if hasattr(tree, "_fields") else type(tree)(children)
 
 
+def take_rows(tree: Any, keep: Tensor, samples: int) -> Any:
+    """The structure with every tensor that has one row for each of ``samples`` samples cut to the rows ``keep``.
+
+    What knows how to be cut itself (a vector field, whose arguments are) has a method ``of_samples(keep, samples)``.
+    """
+
+    def cut(leaf: Any) -> Any:
+        if hasattr(leaf, "of_samples"):
+            return leaf.of_samples(keep, samples)
+        per_sample = isinstance(leaf, Tensor) and leaf.dim() > 0 and len(leaf) == samples
+        return leaf.index_select(0, keep) if per_sample else leaf
+
+    return rebuild(tree, iter([cut(leaf) for _, leaf in leaves(tree, "")]))
+
+
 def _is_node(tree: Any) -> bool:
-    return isinstance(tree, (tuple, list, dict)) or (
-        dataclasses.is_dataclass(tree) and not isinstance(tree, type)
-    )
+    record = dataclasses.is_dataclass(tree) and not isinstance(tree, type) and not hasattr(tree, "of_samples")
+    return record or isinstance(tree, (tuple, list, dict))
 
 
 def _children(tree: Any) -> list[tuple[str, Any]]:
@@ -88,7 +102,10 @@ class Layout:
                     f"f returned shape {tuple(leaf.shape)} for leaf {path}, expected {tuple(shape)} "
                     + ("behind the batch" if self.lead else "")
                 )
-        parts = [leaf.reshape(*leaf.shape[: self.lead], -1) for _, leaf in found]
+        parts = [
+            leaf.reshape(*leaf.shape[: self.lead], size)
+            for (_, leaf), size in zip(found, self.sizes, strict=True)
+        ]
         return torch.cat(parts, dim=-1)
 
     def unravel(self, flat: Tensor) -> Any:
@@ -98,3 +115,32 @@ class Layout:
             part.reshape(*flat.shape[:-1], *shape) for part, shape in zip(parts, self.shapes, strict=True)
         ]
         return rebuild(self.tree, iter(shaped))
+
+
+class RealPairs:
+    """A complex state, or a pytree of complex leaves, as a real tensor (2 D,), or (B, 2 D): real, imaginary, real, ...
+
+    For methods that linearise f, which need not be differentiable as a function of a complex variable.
+    """
+
+    def __init__(self, state: Tensor, inner: Layout | None, batched: bool) -> None:
+        self.inner, self.dtype, self.whole = inner, state.dtype, state.shape
+        self.shape = state.shape[1:] if batched else state.shape
+        self.lead = 1 if batched else 0
+
+    def ravel(self, tree: Any) -> Tensor:
+        """The real tensor of a pytree of this structure."""
+        state = tree if self.inner is None else self.inner.ravel(tree)
+        if not isinstance(state, Tensor):
+            raise TypeError(f"f must return dy/dt as a tensor like y, got {type(state).__name__}")
+        if state.shape[self.lead :] != self.shape:
+            raise ValueError(
+                f"f returned shape {tuple(state.shape)}, expected that of y, {tuple(self.whole)}"
+            )
+        return torch.view_as_real(state.to(self.dtype).resolve_conj()).flatten(self.lead)
+
+    def unravel(self, flat: Tensor) -> Any:
+        """The pytree of a real tensor (..., 2 D); further leading dimensions (time) stay in front."""
+        pairs = flat.reshape(*flat.shape[:-1], *self.shape, 2)
+        state = torch.view_as_complex(pairs.contiguous())
+        return state if self.inner is None else self.inner.unravel(state)

@@ -5,6 +5,7 @@ The step size h is a Python float (one step for the whole state) or a float64 te
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ def stage_times(t: Size, h: Size, nodes: tuple[float, ...], y: Tensor) -> tuple[
     if isinstance(t, float) and isinstance(h, float):
         return torch.tensor([t + c * h for c in nodes], dtype=dtype, device=y.device).unbind()
     assert isinstance(t, Tensor) and isinstance(h, Tensor)
-    times = torch.addcmul(t, _column(nodes, y.device), h).to(dtype)
+    times = torch.addcmul(t, constant(nodes, y.device)[:, None], h).to(dtype)
     return times.reshape(len(nodes), -1, *(1,) * (y.dim() - 1)).unbind()
 
 
@@ -58,5 +59,7 @@ def merge(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=256)
-def _column(nodes: tuple[float, ...], device: torch.device) -> Tensor:
-    return torch.tensor(nodes, dtype=torch.float64, device=device)[:, None]
+def constant(numbers: tuple[Any, ...], device: torch.device) -> Tensor:
+    """Numbers of a method as a float64 tensor; made once, and fit to take part in a gradient."""
+    with torch.inference_mode(False):
+        return torch.tensor(numbers, dtype=torch.float64, device=device)

@@ -1,18 +1,29 @@
 """Name -> method."""
 
-from .methods import Method, adams, runge_kutta
-from .tableaus import EXPLICIT
+from .methods import Method, adams, diagonal, imex, rkc2, rosenbrock, runge_kutta, symplectic
+from .tableaus import DIAGONAL, EXPLICIT, IMEX, ROSENBROCK, SPLITTINGS
 
-METHODS: dict[str, Method] = {tableau.name: runge_kutta(tableau) for tableau in EXPLICIT}
-METHODS |= {method.name: method for method in (adams(), adams("abm4", highest=3))}
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        *map(runge_kutta, EXPLICIT),
+        *map(diagonal, DIAGONAL),
+        *map(rosenbrock, ROSENBROCK),
+        *map(imex, IMEX),
+        rkc2(),
+        adams(),
+        adams("abm4", highest=3),
+        *map(symplectic, SPLITTINGS),
+    )
+}
 
 
 def methods() -> tuple[Method, ...]:
     """Every method that ``solve`` knows, as records with ``name, order, stages, kind, adaptive, dense_order``.
 
     Example:
-        >>> [m.name for m in methods() if m.adaptive and m.order == 5]
-        ['dopri5', 'tsit5']
+        >>> [m.name for m in methods() if m.adaptive and m.order == 8]
+        ['vern8', 'dop853']
     """
     return tuple(METHODS.values())
 

@@ -19,6 +19,7 @@ class Status(IntEnum):
     FIRST_NONFINITE = -4
     NEWTON_DIVERGED = -5
     SINGULAR = -6
+    TOO_STIFF = -7
 
 
 SENTENCES: dict[Status, str] = {
@@ -30,6 +31,7 @@ SENTENCES: dict[Status, str] = {
     Status.FIRST_NONFINITE: "f(t0, y0) is infinite or NaN",
     Status.NEWTON_DIVERGED: "Newton's iteration for the equations of an implicit step did not converge",
     Status.SINGULAR: "the matrix of an implicit step's equations is singular",
+    Status.TOO_STIFF: "the spectral radius of df/dy is not finite, or asks for more stages than rounding allows",
 }
 HINTS: dict[Status, str] = {
     Status.MAX_STEPS: "Loosen rtol and atol, raise max_steps, or, where f is stiff, scale time or use a stiff method.",
@@ -43,6 +45,7 @@ HINTS: dict[Status, str] = {
         "time; where jac= is given, check it against f."
     ),
     Status.SINGULAR: "Use a smaller step; look at df/dy near this time, and at jac= where it is given.",
+    Status.TOO_STIFF: "Use an implicit method, or look at f near this time (a NaN beside the solution?).",
     Status.FIRST_NONFINITE: "Look at f's parameters: a NaN weight after an optimizer step is the usual cause.",
 }
 
@@ -60,6 +63,7 @@ class Solution:
         accepted, rejected: steps; (B,) with batch="independent".
         njev: Jacobian evaluations; (B,) with batch="independent"; 0 for explicit methods.
         status: a ``Status`` code; (B,) with batch="independent".
+        evaluations: rows of f evaluated in total: with a batch each call counts once a sample in it.
         success: whether the end (or a terminal event) was reached by every sample.
         message: one sentence.
         t_events, y_events, event_mask: what ``events`` found, see ``solve``; None without events.
@@ -78,6 +82,7 @@ class Solution:
     t_events: list[Tensor] | None = None
     y_events: list[Any] | None = None
     event_mask: Tensor | None = None
+    evaluations: int = 0
     interpolant: Callable[[Any], Any] | None = None
     backward_count: Callable[[], int] = lambda: 0
 

@@ -6,30 +6,76 @@ import torch
 from scipy.integrate import solve_ivp
 
 import neuralode
-from problems import BRUSSELATOR, FORCED, LOTKA_VOLTERRA, TURN, VAN_DER_POL
+from neuralode.methods import Method
+from problems import AMPLIFYING, BRUSSELATOR, DETEST, FORCED, LOTKA_VOLTERRA, STEADY, TURN, VAN_DER_POL
+from work import our_work, ratio_at_equal_error, scipy_work, work_of
 
-ADAPTIVE = [method.name for method in neuralode.methods() if method.adaptive]
-PROBLEMS = [FORCED, TURN, BRUSSELATOR, VAN_DER_POL, LOTKA_VOLTERRA]
+# The error of rkc2 follows the tolerance otherwise: see test_stabilised.
+METHODS = {m.name: m for m in neuralode.methods() if m.adaptive and m.kind != "stabilised explicit"}
+PROBLEMS = (*STEADY, TURN)
+# The same formulas in both codes.
+PAIRS = (("bosh3", "RK23"), ("dopri5", "RK45"), ("dop853", "DOP853"))
+SCIPYS = [pair for pair in PAIRS if pair[0] in METHODS]
+# Errors over the tolerance that are owed to the estimate: fehlberg2's is 1/512 of a difference of two slopes; that of
+# cash_karp lets 31 pass on van der Pol's equation.
+FAR = {"fehlberg2": 2000.0, "cash_karp": 40.0}
+QUICK = ((FORCED, None), (FORCED, "independent"), (BRUSSELATOR, None))
+SLOW = (*((problem, None) for problem in PROBLEMS), (VAN_DER_POL, "independent"))
 
 
-@pytest.mark.parametrize("batch", [None, "independent"])
-@pytest.mark.parametrize("method", ADAPTIVE)
-@pytest.mark.parametrize("problem", PROBLEMS, ids=repr)
+def ladder(method: Method) -> list[float]:
+    """Tolerances from where the leading error term rules down to steps of about 1e-3 of the span, or to rounding."""
+    ends = {
+        "fehlberg2": (-4, -7), "heun_euler": (-2.5, -5), "bosh3": (-4, -8), "adams": (-3, -12), "abm4": (-3, -8),
+    }  # fmt: skip
+    return np.logspace(*ends.get(method.name, (-3, max(-12.0, -2.5 * (method.error_order + 1)))), 6).tolist()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("problem", "batch"),
+    [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW if case not in QUICK)],
+    ids=repr,
+)
 def test_error_is_proportional_to_tolerance(problem, method, batch):
-    # From where the leading error term rules, down to where a method of low order still takes thousands of steps.
-    tolerances = np.logspace(-4, -8, 5) if method in ("bosh3", "abm4") else np.logspace(-3, -10, 6)
-    errors = []
-    for tol in tolerances:
-        y0 = problem.y0 if batch is None else problem.y0[None]
-        with torch.no_grad():
-            sol = neuralode.solve(
-                problem.f, problem.t_span, y0, method=method, rtol=tol, atol=tol, batch=batch
-            )
-        errors.append(float(((sol.y1 - problem.end).abs() / (1 + problem.end.abs())).max()))
-    fit = np.polyfit(np.log(tolerances), np.log(errors), 1)[0]
-    assert 0.8 <= fit <= 1.3
-    if problem in (FORCED, BRUSSELATOR):  # errors do not grow along these
-        assert max(e / tol for e, tol in zip(errors, tolerances, strict=True)) <= 30
+    tolerances = ladder(METHODS[method])
+    errors = [work_of(problem, method, tol, batch=batch).error for tol in tolerances]
+    slope = np.polyfit(np.log(tolerances), np.log(errors), 1)[0]
+    # The phase error of van der Pol's equation changes its sign between two tolerances, which makes the slope steep.
+    assert (0.65 if method in FAR else 0.8) <= slope <= (1.45 if problem is VAN_DER_POL else 1.3)
+    if problem in STEADY:
+        assert max(e / tol for e, tol in zip(errors, tolerances, strict=True)) <= FAR.get(method, 30.0)
+
+
+@pytest.mark.parametrize("problem", DETEST, ids=repr)
+def test_detest(problem):
+    # The orbits multiply errors by up to 1e4.
+    assert work_of(problem, "dopri5", 1e-9).error <= 1e-5
+
+
+@pytest.mark.parametrize(("ours", "theirs"), SCIPYS)
+@pytest.mark.parametrize("problem", AMPLIFYING, ids=repr)
+def test_same_formulas_and_control_as_scipy(problem, ours, theirs):
+    """With SciPy's elementary control: its evaluations to a few steps, at every tolerance, and errors like its own."""
+    works = [
+        (work_of(problem, ours, tol, controller="i"), scipy_work(problem, theirs, tol))
+        for tol in ((1e-4, 1e-6) if ours == "bosh3" else (1e-5, 1e-7, 1e-9))
+    ]
+    assert max(a.nfev / b.nfev for a, b in works) <= 1.1
+    assert max(a.error / b.error for a, b in works) <= 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ours", "theirs"), SCIPYS)
+@pytest.mark.parametrize("problem", AMPLIFYING, ids=repr)
+def test_work_at_equal_error(problem, ours, theirs):
+    """PI control takes more and better steps; per digit that it reaches it costs no more than 1.4 of SciPy's."""
+    tolerances = np.logspace(-4, -7 if ours == "bosh3" else -10, 7).tolist()
+    ratio = ratio_at_equal_error(
+        [our_work(problem, ours, tol) for tol in tolerances],
+        [scipy_work(problem, theirs, tol) for tol in tolerances],
+    )
+    assert ratio <= 1.4
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=repr)

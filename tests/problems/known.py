@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,6 +36,11 @@ class Known:
 
 def vector(*numbers: float) -> Tensor:
     return torch.tensor(numbers, dtype=torch.float64)
+
+
+def by_components(formula: Callable[..., tuple[Any, ...]]) -> Field:
+    """The field of ``formula(t, *components of y)``, which serves NumPy and JAX as well."""
+    return lambda t, y: torch.stack(formula(row_time(t, y), *y.unbind(-1)), -1)
 
 
 def row_time(t: Tensor, y: Tensor) -> Tensor:

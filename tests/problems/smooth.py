@@ -4,11 +4,12 @@ End values without a closed form: Radau IIA of orders 13 and 9 in 80-bit arithme
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .known import Field, Known, row_time, vector
+from .known import Field, Known, by_components, row_time, vector
 
 
 def forced(t: Tensor) -> Tensor:
@@ -32,6 +33,10 @@ def van_der_pol(mu: float) -> Field:
 def brusselator_field(t: Tensor, y: Tensor) -> Tensor:
     u, v = y.unbind(-1)
     return torch.stack((1 + u**2 * v - 4 * u, 3 * u - u**2 * v), -1)
+
+
+def lotka_volterra(t: Any, prey: Any, hunters: Any) -> tuple[Any, ...]:
+    return 1.5 * prey - prey * hunters, prey * hunters - 3 * hunters
 
 
 def rigid_body_field(t: Tensor, y: Tensor) -> Tensor:
@@ -87,9 +92,7 @@ VAN_DER_POL_5 = Known(
 )
 LOTKA_VOLTERRA = Known(
     "Lotka-Volterra",
-    lambda t, y: torch.stack(
-        (1.5 * y[..., 0] - y[..., 0] * y[..., 1], -3 * y[..., 1] + y[..., 0] * y[..., 1]), -1
-    ),
+    by_components(lotka_volterra),
     (0.0, 10.0),
     vector(1.0, 1.0),
     vector(1.02634476757509, 0.909691078136042),

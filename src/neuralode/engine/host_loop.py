@@ -1,7 +1,7 @@
 """The loop for a state that steps as one: Python decides, with one read from the device a step."""
 
 import math
-import sys
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -11,7 +11,7 @@ from ..methods import Step
 from ..output import Recorder, Tape
 from ..problem import Problem
 from ..solution import Status
-from .host_step import State, Trial, attempt, begin
+from .host_step import State, Trial, begin, given, take
 from .run import Run
 
 
@@ -67,36 +67,36 @@ def adaptive(problem: Problem, recorder: Recorder) -> End:
     p, s = problem, begin(problem)
     if not math.isfinite(s.size):
         return End(Status.FIRST_NONFINITE, s.t, s.y, 0.0, 0, 0, culprit(p, s.y.detach() * s.size))
-    floor = max(p.min_step, 4 * sys.float_info.epsilon * max(abs(s.t), abs(p.t1)))
     trial: Trial | None = None
     while s.t != p.t1:
-        if s.accepted + s.rejected >= p.max_steps:
-            return _failed(p, Status.MAX_STEPS, s, trial)
         before = s
-        trial, s = attempt(p, before)
-        if trial.accepted:
-            stop = keep(p, recorder, before, trial.h, trial.t1, trial.step)
-            if stop is not None:
-                return End(Status.EVENT, stop, s.y, s.size, s.accepted, s.rejected)
-        elif s.size < floor:
-            return _failed(p, Status(trial.step.trouble or Status.STEP_TOO_SMALL), s, trial)
+        tried, s, status = take(p, before)
+        trial = tried or trial
+        if status < 0 or trial is None:
+            return _failed(p, status, s, trial)
+        if p.progress is not None:
+            p.progress.at(s.t, s.accepted, p.field.count)
+        stop = keep(p, recorder, before, trial.h, trial.t1, trial.step)
+        if stop is not None:
+            return End(Status.EVENT, stop, s.y, s.size, s.accepted, s.rejected)
     return End(Status.SUCCESS, s.t, s.y, s.size, s.accepted, s.rejected)
 
 
 def fixed(problem: Problem, recorder: Recorder) -> End:
     """Steps at given times. The device is read once, at the end, for a state that is no longer finite."""
-    p, method, finite = problem, problem.method, []
-    s = State(p.t0, p.y0, method.init(p.start, p.t0, p.y0), method.begin(p.tolerance), 0.0, None)
-    for count, (t, t1) in enumerate(zip(p.grid[:-1], p.grid[1:], strict=True)):
-        if count == p.max_steps:
-            return End(Status.MAX_STEPS, t, s.y, t1 - t, count, 0)
-        step = method.step(p.field, t, t1 - t, s.y, s.carry, s.work)
-        if step.trouble:
-            return End(Status(step.trouble), t, s.y, t1 - t, count, 0, culprit(p, step.y1.detach() - s.y))
-        stop = keep(p, recorder, s, t1 - t, t1, step)
-        s = State(t1, step.y1, step.carry, step.work, 0.0, None, count + 1)
+    p, s, finite = problem, begin(problem), []
+    for t, t1 in pairwise(p.grid):
+        if s.accepted == p.max_steps:
+            return End(Status.MAX_STEPS, t, s.y, t1 - t, s.accepted, 0)
+        before = s
+        trial, s, status = given(p, before)
+        if status < 0:
+            return End(status, t, s.y, t1 - t, s.accepted, 0, culprit(p, trial.step.y1.detach() - s.y))
+        if p.progress is not None:
+            p.progress.at(t1, s.accepted, p.field.count)
+        stop = keep(p, recorder, before, t1 - t, t1, trial.step)
         if stop is not None:
-            return End(Status.EVENT, stop, s.y, t1 - t, count + 1, 0)
+            return End(Status.EVENT, stop, s.y, t1 - t, s.accepted, 0)
         finite.append(torch.isfinite(s.y.detach()).all())
     if finite and not torch.stack(finite).all():
         bad = int(torch.stack(finite).int().argmin())

@@ -59,7 +59,10 @@ def machine() -> Machine:
 
 
 def checks() -> list[Check]:
-    """Each method on y' = -2 t y**2, y(0) = 1, solved by 1 / (1 + t**2); then each gradient, dy(2)/dy(0)."""
+    """Each method on y' = -2 t y**2, y(0) = 1, solved by 1 / (1 + t**2); then each gradient, dy(2)/dy(0).
+
+    Those for pairs on q' = p, p' = -q, q(0) = 1, p(0) = 0, solved by q = cos t.
+    """
     exact = 1.0 / (1.0 + END**2)
     slope = exact**2  # y(t) = 1 / (1/y0 + t**2), so dy/dy0 = y**2 / y0**2
     devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
@@ -67,8 +70,12 @@ def checks() -> list[Check]:
     for method in methods():
         options: dict[str, Any] = {"rtol": 1e-8, "atol": 1e-8} if method.adaptive else {"step": 2.0**-9}
         bound = 1e-6 if method.adaptive else 10.0 * 2.0 ** (-9 * method.order) + 1e-12
-        end = solve(_rational, (0.0, END), _one(), method=method.name, **options).y1
-        found.append(Check(f"solution, {method.name}", abs(end.item() - exact), bound))
+        if method.state == "pair":
+            start = (_one(), torch.zeros_like(_one()))
+            end, want = solve(_turn, (0.0, END), start, method=method.name, **options).y1[0], math.cos(END)
+        else:
+            end, want = solve(_rational, (0.0, END), _one(), method=method.name, **options).y1, exact
+        found.append(Check(f"solution, {method.name}", abs(end.item() - want), bound))
     for device in devices:
         for name in ("direct", "discrete", "backsolve"):
             y0 = _one(device).requires_grad_()
@@ -84,6 +91,10 @@ def _one(device: str = "cpu") -> Tensor:
 
 def _rational(t: Tensor, y: Tensor) -> Tensor:
     return -2.0 * t * y * y
+
+
+def _turn(t: Tensor, y: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return y[1], -y[0]
 
 
 def _decay(t: Tensor, y: Tensor) -> Tensor:

@@ -1,7 +1,27 @@
 """What one step is, a family a file."""
 
 from .adams import adams
-from .method import Carry, Field, Method, Stages, Step, Verdict
+from .diagonal import diagonal
+from .imex import imex
+from .method import Carry, Field, Method, SplitField, Stages, Step, Verdict
+from .rosenbrock import rosenbrock
 from .runge_kutta import runge_kutta
+from .stabilised import rkc2
+from .symplectic import symplectic
 
-__all__ = ["Carry", "Field", "Method", "Stages", "Step", "Verdict", "adams", "runge_kutta"]
+__all__ = [
+    "Carry",
+    "Field",
+    "Method",
+    "SplitField",
+    "Stages",
+    "Step",
+    "Verdict",
+    "adams",
+    "diagonal",
+    "imex",
+    "rkc2",
+    "rosenbrock",
+    "runge_kutta",
+    "symplectic",
+]

@@ -14,7 +14,7 @@ from .method import Field
 from .newton import Root
 
 # A contraction of Newton's iteration from which a new Jacobian pays.
-SLOW = 0.05
+SLOW = 0.01
 
 
 class Work(NamedTuple):

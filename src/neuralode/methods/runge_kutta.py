@@ -1,14 +1,15 @@
 """Explicit Runge-Kutta: one step function over any tableau (Hairer, Norsett, Wanner I, eq. II.1.8)."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..control import Tolerance
 from ..ops import Size, combine, spread, stage_times
 from ..tableaus import Tableau
-from .method import Carry, Field, Method, Step
+from .continuous import polynomial
+from .method import Carry, Field, Method, Stages, Step
 
 
 def runge_kutta(tableau: Tableau) -> Method:
@@ -26,22 +27,22 @@ def runge_kutta(tableau: Tableau) -> Method:
             stages.append(f(times[i], y1))
         if not tableau.fsal:
             y1 = combine(y, h, tableau.weight_terms, stages)
-        error = combine(None, h, tableau.error_terms, stages) if tableau.error_terms else None
-        return Step(y1, error, (stages[-1],) if tableau.fsal else (), tuple(stages), work)
+        error = None
+        if tableau.error_terms and work is not None and work.given:  # nothing reads it where steps are given
+            error = combine(None, h, tableau.error_terms, stages)
+            if tableau.damping_terms:
+                error = damped(error, combine(None, h, tableau.damping_terms, stages), y, y1, work)
+        kept = tuple(stages[i] for i in tableau.kept)
+        return Step(y1, error, (stages[-1],) if tableau.fsal else (), kept, work)
 
-    def dense(theta: Size, h: Size, y: Tensor, stages: Sequence[Tensor]) -> Tensor:
-        powers = [theta]
-        for _ in tableau.dense_floats[0][1:]:
-            powers.append(powers[-1] * theta)
-        weights: list[tuple[int, Any]] = [
-            (i, sum((number * power for number, power in zip(row, powers, strict=True)), start=0.0 * theta))
-            for i, row in enumerate(tableau.dense_floats)
-            if any(row)
-        ]
-        if not (isinstance(theta, Tensor) and isinstance(h, Tensor)):
-            return combine(y, h, weights, stages)
-        slope = torch.stack([spread(weight, y) * stages[i] for i, weight in weights]).sum(0)
-        return torch.addcmul(y, slope, spread(h, y))
+    def extend(f: Field, t: Size, h: Size, y: Tensor, stages: Stages) -> Stages:
+        if len(stages) > len(tableau.kept):
+            return stages
+        found = list(stages)
+        times = stage_times(t, h, tableau.extra_nodes, y)
+        for time, numbers in zip(times, tableau.extra_terms, strict=True):
+            found.append(f(time, combine(y, h, numbers, found)))
+        return tuple(found)
 
     return Method(
         name=tableau.name,
@@ -54,7 +55,23 @@ def runge_kutta(tableau: Tableau) -> Method:
         evaluations=tableau.stages - tableau.fsal,
         init=init,
         step=step,
-        dense=dense,
+        dense=polynomial(tableau.dense_bernstein),
         source=tableau.source,
         tableau=tableau,
+        extend=extend if tableau.extra else None,
+        extra=tableau.extra,
     )
+
+
+def damped(error: Tensor, other: Tensor, y: Tensor, y1: Tensor, tolerance: Tolerance) -> Tensor:
+    """error |error| / sqrt(|error|^2 + 0.01 |other|^2), norms of each system (Hairer I, eq. II.10.17).
+
+    No norm is read from the device, and the factor has no gradient history.
+    """
+    shape = (-1,) if tolerance.batch is None else (len(y), -1)
+    first, second = (
+        tolerance.norm(tolerance.scaled(estimate, y, y1).reshape(shape)) for estimate in (error, other)
+    )
+    size = torch.hypot(first, 0.1 * second)
+    factor = torch.where(size == 0, 0.0, first / size)
+    return error * (factor if tolerance.batch is None else spread(factor, y))

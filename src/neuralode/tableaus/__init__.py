@@ -1,6 +1,24 @@
 """Coefficients of methods, as data."""
 
+from .chebyshev import chebyshev, stages_for
+from .diagonal import DIAGONAL, DiagonalTableau
 from .explicit import EXPLICIT
+from .imex import IMEX, ImexTableau
+from .rosenbrock import ROSENBROCK, RosenbrockTableau
+from .symplectic import SPLITTINGS, Splitting
 from .tableau import Tableau
 
-__all__ = ["EXPLICIT", "Tableau"]
+__all__ = [
+    "DIAGONAL",
+    "EXPLICIT",
+    "IMEX",
+    "ROSENBROCK",
+    "SPLITTINGS",
+    "DiagonalTableau",
+    "ImexTableau",
+    "RosenbrockTableau",
+    "Splitting",
+    "Tableau",
+    "chebyshev",
+    "stages_for",
+]

@@ -1,6 +1,13 @@
-"""Explicit methods up to order five. Hairer I = Hairer, Norsett, Wanner, Solving ODEs I, 2nd ed. (1993)."""
+"""Explicit methods, those of low order here. Hairer I = Hairer, Norsett, Wanner, Solving ODEs I, 2nd ed. (1993)."""
 
-from .tableau import Row, Tableau, row
+from .dop853 import DOP853
+from .pairs5 import CASH_KARP, FEHLBERG5
+from .tableau import Tableau, row
+from .tsit5 import TSIT5
+from .vern6 import VERN6
+from .vern7 import VERN7
+from .vern8 import VERN8
+from .vern9 import VERN9
 
 EULER = Tableau(
     name="euler",
@@ -57,6 +64,59 @@ RK4 = Tableau(
     source="Kutta 1901; Hairer I, table II.1.2",
 )
 
+RK38 = Tableau(
+    name="rk38",
+    order=4,
+    a=(row(), row("1/3"), row("-1/3", 1), row(1, -1, 1)),
+    b=row("1/8", "3/8", "3/8", "1/8"),
+    c=row(0, "1/3", "2/3", 1),
+    # the one continuous extension of order three that these four stages have
+    dense=(row(1, "-15/8", 1), row(0, "15/8", "-3/2"), row(0, "3/8", 0), row(0, "-3/8", "1/2")),
+    dense_order=3,
+    source="Kutta 1901; Hairer I, table II.1.2 (the 3/8 rule)",
+)
+
+# Strong stability preserving up to Euler's step. Dense output: the cubic Hermite polynomial, with f at y1.
+SSPRK3 = Tableau(
+    name="ssprk3",
+    order=3,
+    a=(row(), row(1), row("1/4", "1/4")),
+    b=row("1/6", "1/6", "2/3"),
+    c=row(0, 1, "1/2"),
+    extra_a=(row("1/6", "1/6", "2/3"),),
+    extra_c=row(1),
+    dense=(row(1, "-3/2", "2/3"), row(0, "1/2", "-1/3"), row(0, 2, "-4/3"), row(0, -1, 1)),
+    dense_order=3,
+    source="Shu & Osher, J. Comput. Phys. 77 (1988) 439-471, eq. 2.18",
+)
+
+HEUN_EULER = Tableau(
+    name="heun_euler",
+    order=2,
+    a=(row(), row(1)),
+    b=row("1/2", "1/2"),
+    c=row(0, 1),
+    error=row("-1/2", "1/2"),
+    error_order=1,
+    dense=(row(1, "-1/2"), row(0, "1/2")),
+    dense_order=2,
+    source="Heun 1900 with Euler 1768 embedded; Hairer I, section II.4",
+)
+
+# The last stage is at Euler's two half steps, not at y1, for y1 here is the solution of order two.
+FEHLBERG2 = Tableau(
+    name="fehlberg2",
+    order=2,
+    a=(row(), row("1/2"), row("1/256", "255/256")),
+    b=row("1/512", "255/256", "1/512"),
+    c=row(0, "1/2", 1),
+    error=row("-1/512", 0, "1/512"),
+    error_order=1,
+    dense=(row(1, "-511/512"), row(0, "255/256"), row(0, "1/512")),
+    dense_order=2,
+    source="Fehlberg, NASA TR R-315 (1969), RK1(2)",
+)
+
 # Dense output: the cubic Hermite polynomial through both ends and their slopes.
 BOSH3 = Tableau(
     name="bosh3",
@@ -100,81 +160,24 @@ DOPRI5 = Tableau(
     source="Dormand & Prince, J. Comp. Appl. Math. 6 (1980) 19-26; dense: Shampine, Math. Comp. 46 (1986) 135-150",
 )
 
-
-def _quartic(scale: str, first: str, p: str, q: str) -> Row:
-    """scale theta (theta - first) (theta^2 - p theta + q): coefficients of theta to theta^4."""
-    s, r, m, n = row(scale, first, p, q)
-    return (-s * r * n, s * (n + r * m), -s * (r + m), s)
-
-
-def _double(scale: str, p: str, q: str) -> Row:
-    """scale theta^2 (theta^2 - p theta + q)."""
-    s, m, n = row(scale, p, q)
-    return (s * 0, s * n, -s * m, s)
-
-
-def _roots(scale: str, first: str, second: str) -> Row:
-    """scale theta^2 (theta - first) (theta - second)."""
-    s, r, m = row(scale, first, second)
-    return (s * 0, s * r * m, -s * (r + m), s)
-
-
-TSIT5 = Tableau(
-    name="tsit5",
-    order=5,
-    a=(
-        row(),
-        row("0.161"),
-        row("-0.008480655492356989", "0.335480655492357"),
-        row("2.8971530571054935", "-6.359448489975075", "4.3622954328695815"),
-        row("5.325864828439257", "-11.748883564062828", "7.4955393428898365", "-0.09249506636175525"),
-        row(
-            "5.86145544294642",
-            "-12.92096931784711",
-            "8.159367898576159",
-            "-0.071584973281401",
-            "-0.028269050394068383",
-        ),
-        row(
-            "0.09646076681806523",
-            "0.01",
-            "0.4798896504144996",
-            "1.379008574103742",
-            "-3.290069515436081",
-            "2.324710524099774",
-        ),
-    ),
-    b=row(
-        "0.09646076681806523",
-        "0.01",
-        "0.4798896504144996",
-        "1.379008574103742",
-        "-3.290069515436081",
-        "2.324710524099774",
-        0,
-    ),
-    c=row(0, "0.161", "0.327", "0.9", "0.9800255409045097", 1, 1),
-    error=row(
-        "-0.00178001105222577714",
-        "-0.0008164344596567469",
-        "0.007880878010261995",
-        "-0.1447110071732629",
-        "0.5823571654525552",
-        "-0.45808210592918697",
-        "1/66",
-    ),
-    error_order=4,
-    dense=(
-        _quartic("-1.0530884977290216", "1.3299890189751412", "1.4364028541716351", "0.7139816917074209"),
-        _double("0.1017", "2.1966568338249754", "1.2949852507374631"),
-        _double("2.490627285651252793", "2.38535645472061657", "1.57803468208092486"),
-        _roots("-16.54810288924490272", "1.21712927295533244", "0.61620406037800089"),
-        _roots("47.37952196281928122", "1.203071208372362603", "0.658047292653547382"),
-        _roots("-34.87065786149660974", "1.2", "2/3"),
-        _roots("2.5", "1", "0.6"),
-    ),
-    dense_order=4,
-    source="Tsitouras, Comput. Math. Appl. 62 (2011) 770-775",
+EXPLICIT = (
+    EULER,
+    MIDPOINT,
+    HEUN,
+    RALSTON,
+    RK4,
+    RK38,
+    SSPRK3,
+    HEUN_EULER,
+    FEHLBERG2,
+    BOSH3,
+    CASH_KARP,
+    FEHLBERG5,
+    DOPRI5,
+    TSIT5,
+    VERN6,
+    VERN7,
+    VERN8,
+    VERN9,
+    DOP853,
 )
-
-EXPLICIT = (EULER, MIDPOINT, HEUN, RALSTON, RK4, BOSH3, DOPRI5, TSIT5)
