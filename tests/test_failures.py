@@ -177,3 +177,24 @@ def test_solver_errors_survive_processes():
     error = SolverError("reason", 1.0, 2, 0.1, "hint")
     again = pickle.loads(pickle.dumps(error))
     assert (again.t, again.sample, str(again)) == (1.0, 2, str(error))
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_a_far_end_does_not_keep_first_steps_from_being_small(batch):
+    """A layer of 1e-6 at the start of a span of 1e11, where t1's own spacing is 1e-5: 5e-6 had been too small."""
+
+    def f(t, y):
+        return -(y - 1.0) * 1e6 / (1.0 + 1e7 * t) ** 2
+
+    sol = neuralode.solve(
+        f,
+        (0.0, 1e11),
+        torch.zeros(1, 1, dtype=torch.float64),
+        batch=batch,
+        rtol=1e-6,
+        atol=1e-6,
+        first_step=5e-6,
+    )
+    assert int(torch.as_tensor(sol.rejected).max()) > 0
+    # y - 1 = -exp(-0.1 (1 - 1 / (1 + 1e7 t)))
+    assert sol.y1.item() == pytest.approx(1 - math.exp(-0.1), abs=1e-5)

@@ -1,7 +1,19 @@
 """Name -> method."""
 
-from .methods import Method, adams, diagonal, imex, rkc2, rosenbrock, runge_kutta, symplectic
-from .tableaus import DIAGONAL, EXPLICIT, IMEX, ROSENBROCK, SPLITTINGS
+from .methods import (
+    Method,
+    adams,
+    auto,
+    bdf,
+    collocation,
+    diagonal,
+    imex,
+    rkc2,
+    rosenbrock,
+    runge_kutta,
+    symplectic,
+)
+from .tableaus import COLLOCATION, DIAGONAL, EXPLICIT, IMEX, ROSENBROCK, SPLITTINGS
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -14,8 +26,11 @@ METHODS: dict[str, Method] = {
         adams(),
         adams("abm4", highest=3),
         *map(symplectic, SPLITTINGS),
+        *map(collocation, COLLOCATION),
+        bdf(),
     )
 }
+METHODS["auto"] = auto(METHODS["tsit5"], METHODS["rodas5p"])
 
 
 def methods() -> tuple[Method, ...]:

@@ -54,6 +54,7 @@ def build(
         accepted=run.accepted,
         rejected=run.rejected,
         njev=run.njev,
+        report=_plain(run.report, per_sample),
         status=run.status if per_sample else int(run.status),
         success=success,
         message=message,
@@ -76,6 +77,14 @@ def _failure(problem: Problem, run: Run, throw: bool) -> str:
         raise explain(problem, status, sample, run.t, h, run.last)
     where = "" if sample is None else f" (first in sample {sample})"
     return f"{sentence(problem, status)}, at t = {t:.8g}{where}"
+
+
+def _plain(report: dict[str, Any], per_sample: bool) -> dict[str, Any]:
+    """A method's report with counts (B,) per sample, and plain numbers otherwise."""
+    return {
+        name: value.item() if isinstance(value, Tensor) and not per_sample else value
+        for name, value in report.items()
+    }
 
 
 def _common(times: Tensor) -> Tensor:

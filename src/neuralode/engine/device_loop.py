@@ -40,6 +40,7 @@ def integrate(problem: Problem, tape: bool = False) -> Run:
         njev=s.njev,
         accepted=s.accepted,
         rejected=s.rejected,
+        report=problem.method.report(s.work),
         tape=recorder.tape(),
     )
 

@@ -16,14 +16,12 @@ from .run import Run
 
 
 class End(NamedTuple):
-    """Where a loop stopped, and why."""
+    """Where a loop stopped, and why: at t, which an event may put before the state's; h was the last step tried."""
 
     status: Status
+    state: State
     t: float
-    y: Tensor
     h: float
-    accepted: int
-    rejected: int
     sample: int | None = None
 
 
@@ -43,11 +41,12 @@ def integrate(problem: Problem, tape: bool = False) -> Run:
     )
     loop = adaptive if problem.grid is None else fixed
     end = loop(problem, recorder)
+    s = end.state
     ys, knots = recorder.finish(y0)
     return Run(
         ys=ys,
-        y1=end.y if end.status >= 0 else torch.full_like(y0, math.nan),
-        last=end.y,
+        y1=s.y if end.status >= 0 else torch.full_like(y0, math.nan),
+        last=s.y,
         knots=knots,
         times=recorder.ts if problem.times == "steps" else problem.times,
         status=end.status,
@@ -56,8 +55,9 @@ def integrate(problem: Problem, tape: bool = False) -> Run:
         sample=end.sample,
         nfev=problem.field.count,
         njev=problem.field.jacobians,
-        accepted=end.accepted,
-        rejected=end.rejected,
+        accepted=s.accepted,
+        rejected=s.rejected,
+        report=problem.method.report(s.work),
         tape=Tape(recorder.rows, initial) if tape else None,
     )
 
@@ -66,7 +66,7 @@ def adaptive(problem: Problem, recorder: Recorder) -> End:
     """Steps sized by the controller, never past t1."""
     p, s = problem, begin(problem)
     if not math.isfinite(s.size):
-        return End(Status.FIRST_NONFINITE, s.t, s.y, 0.0, 0, 0, culprit(p, s.y.detach() * s.size))
+        return End(Status.FIRST_NONFINITE, s, s.t, 0.0, culprit(p, s.y.detach() * s.size))
     trial: Trial | None = None
     while s.t != p.t1:
         before = s
@@ -78,8 +78,8 @@ def adaptive(problem: Problem, recorder: Recorder) -> End:
             p.progress.at(s.t, s.accepted, p.field.count)
         stop = keep(p, recorder, before, trial.h, trial.t1, trial.step)
         if stop is not None:
-            return End(Status.EVENT, stop, s.y, s.size, s.accepted, s.rejected)
-    return End(Status.SUCCESS, s.t, s.y, s.size, s.accepted, s.rejected)
+            return End(Status.EVENT, s, stop, s.size)
+    return End(Status.SUCCESS, s, s.t, s.size)
 
 
 def fixed(problem: Problem, recorder: Recorder) -> End:
@@ -87,22 +87,22 @@ def fixed(problem: Problem, recorder: Recorder) -> End:
     p, s, finite = problem, begin(problem), []
     for t, t1 in pairwise(p.grid):
         if s.accepted == p.max_steps:
-            return End(Status.MAX_STEPS, t, s.y, t1 - t, s.accepted, 0)
+            return End(Status.MAX_STEPS, s, t, t1 - t)
         before = s
         trial, s, status = given(p, before)
         if status < 0:
-            return End(status, t, s.y, t1 - t, s.accepted, 0, culprit(p, trial.step.y1.detach() - s.y))
+            return End(status, s, t, t1 - t, culprit(p, trial.step.y1.detach() - s.y))
         if p.progress is not None:
             p.progress.at(t1, s.accepted, p.field.count)
         stop = keep(p, recorder, before, t1 - t, t1, trial.step)
         if stop is not None:
-            return End(Status.EVENT, stop, s.y, t1 - t, s.accepted, 0)
+            return End(Status.EVENT, s, stop, t1 - t)
         finite.append(torch.isfinite(s.y.detach()).all())
     if finite and not torch.stack(finite).all():
         bad = int(torch.stack(finite).int().argmin())
         t, t1 = p.grid[bad], p.grid[bad + 1]
-        return End(Status.NONFINITE, t1, s.y, t1 - t, s.accepted, 0, culprit(p, s.y))
-    return End(Status.SUCCESS, p.t1, s.y, 0.0, s.accepted, 0)
+        return End(Status.NONFINITE, s, t1, t1 - t, culprit(p, s.y))
+    return End(Status.SUCCESS, s, p.t1, 0.0)
 
 
 def keep(
@@ -120,7 +120,7 @@ def keep(
 def _failed(problem: Problem, status: Status, s: State, trial: Trial | None) -> End:
     scaled = None if trial is None else trial.scaled
     h = 0.0 if trial is None else trial.h
-    return End(status, s.t, s.y, h, s.accepted, s.rejected, culprit(problem, scaled))
+    return End(status, s, s.t, h, culprit(problem, scaled))
 
 
 def culprit(problem: Problem, scaled: Tensor | None) -> int | None:

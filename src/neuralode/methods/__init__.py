@@ -1,6 +1,9 @@
 """What one step is, a family a file."""
 
 from .adams import adams
+from .auto import auto
+from .bdf import bdf
+from .collocation import collocation
 from .diagonal import diagonal
 from .imex import imex
 from .method import Carry, Field, Method, SplitField, Stages, Step, Verdict
@@ -18,6 +21,9 @@ __all__ = [
     "Step",
     "Verdict",
     "adams",
+    "auto",
+    "bdf",
+    "collocation",
     "diagonal",
     "imex",
     "rkc2",

@@ -92,6 +92,11 @@ def itself(tolerance: Tolerance) -> Any:
     return tolerance
 
 
+def nothing(work: Any) -> dict[str, Any]:
+    """The report of a method with nothing to say of itself."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Method:
     """A method as every engine and every gradient uses it.
@@ -122,6 +127,7 @@ class Method:
         decide: ``decide(step, tolerance, y, h) -> Verdict`` for a method with a control of its own.
         real: whether complex states are handed to it as pairs of reals.
         gradients: names of the gradients that can be taken through it.
+        report: ``report(work) -> dict`` after the last step: what the method has to say of itself, by name.
         split: whether it takes f as a pair (f_explicit, f_implicit), and gets a ``SplitField``.
         state: ``"any"``, or ``"pair"``: two leaves of one shape, (q, p), raveled to (..., 2 n), with dq/dt a function
             of (t, p) and dp/dt of (t, q).
@@ -147,6 +153,7 @@ class Method:
     decide: Callable[[Step, Tolerance, Tensor, Size], Verdict] | None = None
     real: bool = False
     gradients: tuple[str, ...] = ALL_GRADIENTS
+    report: Callable[[Any], dict[str, Any]] = nothing
     split: bool = False
     state: str = "any"
 

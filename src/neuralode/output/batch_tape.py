@@ -1,91 +1,15 @@
 """What a solve keeps of its steps when every sample steps by itself: outputs, tape and knots, sample by sample."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..ops import merge
+from .alignment import Alignment
+from .batch_row import Attempt, BatchRow, Pairs, read_pairs
 from .tape import Dense, Knots
-
-
-class Pairs(NamedTuple):
-    """Outputs as index pairs: row of t_eval, sample, and the place theta in that sample's step.
-
-    ``place`` is the sample's row in the tensors of its step, which may hold some samples only.
-    """
-
-    time: Tensor
-    sample: Tensor
-    theta: Tensor
-    place: Tensor
-
-
-class Attempt(NamedTuple):
-    """One trip of the loop: the trial step of every sample that is still stepped, and who accepted it.
-
-    ``stages`` are what dense output needs, ``solved`` those that retaking the step needs; ``samples`` says whose each
-    row is.
-    """
-
-    t: Tensor
-    h: Tensor
-    y: Tensor
-    carry: tuple[Tensor, ...]
-    stages: tuple[Tensor, ...]
-    solved: tuple[Tensor, ...]
-    accept: Tensor
-    samples: Tensor
-
-
-def read_pairs(
-    dense: Dense, pairs: Pairs, inside: bool, h: Tensor, y: Tensor, y1: Tensor, stages: Sequence[Tensor]
-) -> Tensor:
-    """The outputs of some samples' steps, (m, ...); without one ``inside`` a step, no dense stages are needed."""
-    b = pairs.place
-    if not inside:
-        return y1[b]
-    found = dense(pairs.theta, h[b], y[b], [k[b] for k in stages])
-    return merge(pairs.theta == 1.0, y1[b], found)
-
-
-@dataclass(frozen=True)
-class BatchRow:
-    """The n-th accepted step of every sample that has one (``active``); the others stand still, h = 0."""
-
-    t: Tensor
-    h: Tensor
-    y: Tensor
-    carry: tuple[Tensor, ...]
-    active: Tensor
-    pairs: Pairs
-    stages: tuple[Tensor, ...]
-
-    @cached_property
-    def inside(self) -> bool:
-        """Whether an output lies strictly inside some sample's step."""
-        return bool((self.pairs.theta != 1.0).any())
-
-    def read(self, dense: Dense, y: Tensor, y1: Tensor, stages: Sequence[Tensor]) -> list[Tensor]:
-        """The outputs of this step, as one tensor (m, ...); nothing without any."""
-        if not len(self.pairs.time):
-            return []
-        return [read_pairs(dense, self.pairs, self.inside, self.h, y, y1, stages)]
-
-    def bars(self, grad_ys: Tensor) -> Sequence[Tensor]:
-        """The cotangents of what ``read`` gives."""
-        return [grad_ys[self.pairs.time, self.pairs.sample]] if len(self.pairs.time) else []
-
-    def masked(self, cotangent: Tensor) -> Tensor:
-        """The part of a cotangent that enters this step: that of the active samples."""
-        return merge(self.active, cotangent, torch.zeros_like(cotangent))
-
-    def merge(self, new: Tensor, old: Tensor) -> Tensor:
-        """The cotangent before this step: unchanged for samples that stood still."""
-        return merge(self.active, new, old)
 
 
 @dataclass(frozen=True)
@@ -119,75 +43,6 @@ class BatchTape:
             return []
         aligned = Alignment(self.attempts)
         return aligned.rows(self.attempts, aligned.groups(self.found))
-
-
-class Alignment:
-    """Where each sample's n-th accepted step is among all rows of all trips, one below the other.
-
-    Attributes:
-        counts: accepted steps of each sample, (B,); longest: the largest.
-        number: of every row, how many steps its sample had accepted before.
-        at: the row of each sample's n-th step, (longest, B); of its first trial behind its last step.
-        firsts: the first row of every trip.
-    """
-
-    def __init__(self, attempts: list[Attempt]) -> None:
-        accept = torch.cat([a.accept for a in attempts])
-        samples = torch.cat([a.samples for a in attempts])
-        batch = len(attempts[0].samples)
-        sizes = torch.tensor([0, *(len(a.samples) for a in attempts)], device=accept.device)
-        self.firsts = sizes.cumsum(0)[:-1]
-        rows = accept.nonzero()[:, 0]
-        rows = rows[torch.argsort(samples[rows], stable=True)]
-        self.counts = torch.bincount(samples[rows], minlength=batch)
-        self.longest = int(self.counts.max())
-        before = self.counts.cumsum(0) - self.counts
-        self.number = torch.zeros_like(samples)
-        self.number[rows] = torch.arange(len(rows), device=rows.device) - before[samples[rows]]
-        self.at = torch.arange(batch, device=rows.device).repeat(self.longest, 1)
-        self.at[self.number[rows], samples[rows]] = rows
-        self.active = torch.arange(self.longest, device=rows.device)[:, None] < self.counts
-
-    def rows(self, attempts: list[Attempt], pairs: list[Pairs]) -> list[BatchRow]:
-        """One row per step number; ``pairs`` as ``groups`` gives them."""
-        t, h, y = (torch.cat(column) for column in list(zip(*attempts, strict=True))[:3])
-        carry, solved = (
-            [torch.cat(column) for column in zip(*(getattr(a, name) for a in attempts), strict=True)]
-            for name in ("carry", "solved")
-        )
-        return [
-            BatchRow(
-                t[at],
-                torch.where(active, h[at], 0.0),
-                y[at],
-                tuple(part[at] for part in carry),
-                active,
-                group,
-                tuple(part[at] for part in solved),
-            )
-            for at, active, group in zip(self.at, self.active, pairs, strict=True)
-        ]
-
-    def groups(self, found: list[Pairs]) -> list[Pairs]:
-        """The outputs of every step number: ``found``, which has a group for every trip of the loop, regrouped."""
-        first = torch.cat([self.firsts[n].expand(len(pairs.time)) for n, pairs in enumerate(found)])
-        time, sample, theta, place = (torch.cat(column) for column in zip(*found, strict=True))
-        numbers = self.number[first + place]
-        order = torch.argsort(numbers, stable=True)
-        sizes = torch.bincount(numbers, minlength=self.longest).tolist()
-        columns = (column[order].split(sizes) for column in (time, sample, theta, sample))
-        return [Pairs(*group) for group in zip(*columns, strict=True)]
-
-    def knots(self, attempts: list[Attempt]) -> Knots:
-        """All steps stacked, (N, B, ...); samples with fewer steps repeat their first trial with h = 0."""
-        t, h, y = (torch.cat(column)[self.at] for column in list(zip(*attempts, strict=True))[:3])
-        stages = zip(*(a.stages for a in attempts), strict=True)
-        return Knots(
-            t,
-            torch.where(self.active, h, 0.0),
-            y,
-            tuple(torch.cat(column)[self.at] for column in stages),
-        )
 
 
 @dataclass

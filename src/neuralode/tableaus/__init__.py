@@ -1,6 +1,7 @@
 """Coefficients of methods, as data."""
 
 from .chebyshev import chebyshev, stages_for
+from .collocation import COLLOCATION, Collocation
 from .diagonal import DIAGONAL, DiagonalTableau
 from .explicit import EXPLICIT
 from .imex import IMEX, ImexTableau
@@ -9,11 +10,13 @@ from .symplectic import SPLITTINGS, Splitting
 from .tableau import Tableau
 
 __all__ = [
+    "COLLOCATION",
     "DIAGONAL",
     "EXPLICIT",
     "IMEX",
     "ROSENBROCK",
     "SPLITTINGS",
+    "Collocation",
     "DiagonalTableau",
     "ImexTableau",
     "RosenbrockTableau",
