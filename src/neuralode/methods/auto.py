@@ -94,7 +94,8 @@ def auto(explicit: Method, stiff: Method) -> Method:
         mode, (calm, rough) = stages[0], _parted(stages)
         if mode.dim() == 0:
             one, k = (stiff, rough) if bool(mode) else (explicit, calm)
-            return one.again(f, t, h, y, carry, k)._replace(stages=_filled(mode, stages, k))
+            found = one.again(f, t, h, y, carry, k)
+            return found._replace(stages=_filled(mode, stages, found.stages))
         taken = stiff.again(f, t, _only(h, mode), y, carry, rough)
         other = explicit.again(f, t, _only(h, ~mode), y, carry, calm)
         merged = _merged(mode, taken, other)
