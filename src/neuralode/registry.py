@@ -2,6 +2,7 @@
 
 from .methods import (
     Method,
+    adams,
     auto,
     bdf,
     collocation,
@@ -22,6 +23,8 @@ METHODS: dict[str, Method] = {
         *map(rosenbrock, ROSENBROCK),
         *map(imex, IMEX),
         rkc2(),
+        adams(),
+        adams("abm4", highest=3),
         *map(symplectic, SPLITTINGS),
         *map(collocation, COLLOCATION),
         bdf(),

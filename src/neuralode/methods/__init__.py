@@ -1,5 +1,6 @@
 """What one step is, a family a file."""
 
+from .adams import adams
 from .auto import auto
 from .bdf import bdf
 from .collocation import collocation
@@ -19,6 +20,7 @@ __all__ = [
     "Stages",
     "Step",
     "Verdict",
+    "adams",
     "auto",
     "bdf",
     "collocation",
