@@ -1,6 +1,6 @@
 """Name -> method."""
 
-from .methods import Method, diagonal, rkc2, rosenbrock, runge_kutta, symplectic
+from .methods import Method, diagonal, rkc2, rock4, rosenbrock, runge_kutta, symplectic
 from .tableaus import DIAGONAL, EXPLICIT, ROSENBROCK, SPLITTINGS
 
 METHODS: dict[str, Method] = {
@@ -10,6 +10,7 @@ METHODS: dict[str, Method] = {
         *map(diagonal, DIAGONAL),
         *map(rosenbrock, ROSENBROCK),
         rkc2(),
+        rock4(),
         *map(symplectic, SPLITTINGS),
     )
 }

@@ -4,7 +4,7 @@ from .diagonal import diagonal
 from .method import Carry, Field, Method, Stages, Step, Verdict
 from .rosenbrock import rosenbrock
 from .runge_kutta import runge_kutta
-from .stabilised import rkc2
+from .stabilised import rkc2, rock4
 from .symplectic import symplectic
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Verdict",
     "diagonal",
     "rkc2",
+    "rock4",
     "rosenbrock",
     "runge_kutta",
     "symplectic",
