@@ -5,17 +5,23 @@ A tree is the sorted tuple of its children. A Runge-Kutta method has order p whe
     sum_i b_i Phi_i(tree) = 1 / gamma(tree),    Phi_i(tree) = prod over children u of sum_j a_ij Phi_j(u),
 
 and its continuous extension when sum_i b_i(theta) Phi_i(tree) = theta^|tree| / gamma(tree).
+
+Two further kinds of methods have conditions over the same trees, with other matrices along the edges: additive pairs,
+where every vertex has one of two colours and the edge above it takes the matrix of that colour (Kennedy & Carpenter
+2003, section 2), and Rosenbrock methods, where the edge above an only child takes alpha + Gamma and every other edge
+alpha (Hairer & Wanner II, theorem IV.7.4, with the diagonal of Gamma left in).
 """
 
 import decimal
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 
 Tree = tuple["Tree", ...]
+Coloured = tuple[tuple[int, "Coloured"], ...]
 
 CONTEXT = decimal.Context(prec=60)
 
@@ -87,3 +93,54 @@ def dot(terms: list[tuple[int, Decimal]], values: list[Decimal]) -> Decimal:
     for i, x in terms:
         total = CONTEXT.fma(x, values[i], total)
     return total
+
+
+class RosenbrockConditions(Conditions):
+    """Those of a linearly implicit method with matrices alpha and Gamma, its diagonal included."""
+
+    def __init__(self, alpha: Sequence[Sequence[Fraction]], gammas: Sequence[Sequence[Fraction]]) -> None:
+        super().__init__(alpha)
+        n = len(alpha)
+        whole = [[*row, *[Fraction(0)] * (n - len(row))] for row in alpha]
+        wide = [[*row, *[Fraction(0)] * (n - len(row))] for row in gammas]
+        self.only = Conditions(
+            [[x + y for x, y in zip(*pair, strict=True)] for pair in zip(whole, wide, strict=True)]
+        )
+
+    def phi(self, tree: Tree) -> list[Decimal]:
+        if len(tree) != 1:
+            return super().phi(tree)
+        inner = self.phi(tree[0])
+        return [dot(row, inner) for row in self.only.a]
+
+
+def colourings(tree: Tree) -> Iterator["Coloured"]:
+    """Every way to give each vertex of a tree but its root one of two colours."""
+    for below in itertools.product(*(list(colourings(child)) for child in tree)):
+        for colours in itertools.product((0, 1), repeat=len(tree)):
+            yield tuple(zip(colours, below, strict=True))
+
+
+class PairConditions:
+    """Those of two methods with the same weights, over trees whose vertices belong to either."""
+
+    def __init__(self, *matrices: Sequence[Sequence[Fraction]]) -> None:
+        self.matrices = [Conditions(a).a for a in matrices]
+        self.phi = cache(self._phi)
+
+    def _phi(self, tree: "Coloured") -> list[Decimal]:
+        weights = [Decimal(1)] * len(self.matrices[0])
+        for colour, child in tree:
+            inner = self.phi(child)
+            sums = [dot(row, inner) for row in self.matrices[colour]]
+            weights = [CONTEXT.multiply(w, s) for w, s in zip(weights, sums, strict=True)]
+        return weights
+
+    def worst(self, weights: Sequence[Fraction], order: int, theta: Fraction = Fraction(1)) -> float:
+        """As ``Conditions.worst``, over all colourings."""
+        terms = [(i, number(b)) for i, b in enumerate(weights) if b]
+        return max(
+            abs(float(dot(terms, self.phi(coloured)) - number(theta**order / gamma(tree))))
+            for tree in trees(order)
+            for coloured in set(colourings(tree))
+        )

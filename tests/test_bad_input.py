@@ -144,7 +144,7 @@ def test_f_is_not_callable():
         ({"gradient": "discreet"}, "Did you mean 'discrete'"),
         ({"backend": "eagre"}, "Did you mean 'eager'"),
         ({"batch": "lockstp"}, "Did you mean 'lockstep'"),
-        ({"controller": "pid"}, "unknown controller 'pid'. Did you mean 'pi'"),
+        ({"controller": "pidd"}, "unknown controller 'pidd'. Did you mean 'pid'"),
         ({"norm": "rmse"}, "Did you mean 'rms'"),
         ({"rtol": -1e-3}, "rtol must be >= 0"),
         ({"atol": math.nan}, "atol must be >= 0 and finite"),

@@ -8,6 +8,7 @@ import torch
 
 import neuralode
 from neuralode import SolverError, Status
+from neuralode.diagnosis import stability_interval
 
 BATCHES = [None, "lockstep", "independent"]
 
@@ -31,6 +32,10 @@ def test_nan_from_some_time_on(batch):
     with pytest.raises(SolverError) as caught:
         neuralode.solve(f, (0.0, 3.0), torch.ones(2, 1), batch=batch)
     assert caught.value.t == pytest.approx(1.0, abs=1e-6)
+    assert "every step tried from here" in caught.value.reason
+    assert "last good state [0.3679" in caught.value.hint
+    sol = neuralode.solve(f, (0.0, 3.0), torch.ones(2, 1), batch=batch, throw=False)
+    assert (torch.as_tensor(sol.status) == Status.NONFINITE).all() and "every step tried" in sol.message
 
 
 @pytest.mark.parametrize("batch", BATCHES)
@@ -76,6 +81,68 @@ def test_without_throw_the_status_says_so(batch):
     assert sol.y[1].isnan().all() and sol.y1.isnan().all()
 
 
+def stiff_van_der_pol(t, y):
+    return torch.stack((y[..., 1], 1e3 * (1 - y[..., 0] ** 2) * y[..., 1] - y[..., 0]), -1)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("method", ["dopri5", "tsit5", "bosh3"])
+def test_an_explicit_method_says_that_a_problem_is_stiff(batch, method):
+    """df/dy has the eigenvalue -3000 at the start, and the step settles where the method is just stable."""
+    y0 = torch.tensor([[2.0, 0.0], [2.0, 0.1]], dtype=torch.float64)
+    with pytest.raises(SolverError, match="f is stiff here") as caught:
+        neuralode.solve(stiff_van_der_pol, (0.0, 2e3), y0, batch=batch, method=method, max_steps=300)
+    assert "eigenvalue of df/dy, 3e+03" in caught.value.hint and repr(method) in caught.value.hint
+    assert "Use a method for stiff problems: " in caught.value.hint and "'kvaerno5'" in caught.value.hint
+    assert caught.value.step * 3e3 == pytest.approx(
+        {"dopri5": 3.3, "tsit5": 3.5, "bosh3": 2.5}[method], rel=0.2
+    )
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda t, y: torch.cos(1e3 * t) * y,  # fast in t alone
+        lambda t, y: 100 * torch.stack((y[..., 1], -y[..., 0]), -1),  # oscillates
+        lambda t, y: y * 3.0,  # grows
+        lambda t, y: -y + torch.sign(torch.sin(100 * t)),  # jumps
+    ],
+)
+def test_what_is_not_stiff_is_not_called_so(f):
+    y0 = torch.ones(2, dtype=torch.float64)
+    with pytest.raises(SolverError, match="Loosen rtol and atol") as caught:
+        neuralode.solve(f, (0.0, 1e3), y0, max_steps=60, rtol=1e-8)
+    assert "is stiff here" not in caught.value.hint
+
+
+def test_an_f_without_derivatives_gets_the_plain_hint():
+    class Opaque(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, y):
+            return -1e4 * y
+
+        @staticmethod
+        def backward(ctx, g):
+            raise NotImplementedError
+
+    with pytest.raises(SolverError, match="Loosen rtol and atol"):
+        neuralode.solve(lambda t, y: Opaque.apply(y), (0.0, 10.0), torch.ones(2), max_steps=60)
+
+
+@pytest.mark.parametrize(
+    ("name", "interval"),
+    # Hairer & Wanner II, section IV.2, figures 2.1 and 2.2, to what they can be read.
+    [("euler", 2.0), ("rk4", 2.785), ("dopri5", 3.31), ("bosh3", 2.51)],
+)
+def test_stability_intervals(name, interval):
+    method = next(m for m in neuralode.methods() if m.name == name)
+    assert stability_interval(method) == pytest.approx(interval, abs=0.011)
+
+
+def test_implicit_methods_have_no_limit():
+    assert stability_interval(next(m for m in neuralode.methods() if m.name == "kvaerno5")) is None
+
+
 def test_non_lipschitz_corners_end():
     y0 = torch.tensor([1.0], dtype=torch.float64)
     slides = neuralode.solve(lambda t, y: -torch.sign(y), (0.0, 3.0), y0, max_steps=20_000, throw=False)
@@ -110,3 +177,24 @@ def test_solver_errors_survive_processes():
     error = SolverError("reason", 1.0, 2, 0.1, "hint")
     again = pickle.loads(pickle.dumps(error))
     assert (again.t, again.sample, str(again)) == (1.0, 2, str(error))
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_a_far_end_does_not_keep_first_steps_from_being_small(batch):
+    """A layer of 1e-6 at the start of a span of 1e11, where t1's own spacing is 1e-5: 5e-6 had been too small."""
+
+    def f(t, y):
+        return -(y - 1.0) * 1e6 / (1.0 + 1e7 * t) ** 2
+
+    sol = neuralode.solve(
+        f,
+        (0.0, 1e11),
+        torch.zeros(1, 1, dtype=torch.float64),
+        batch=batch,
+        rtol=1e-6,
+        atol=1e-6,
+        first_step=5e-6,
+    )
+    assert int(torch.as_tensor(sol.rejected).max()) > 0
+    # y - 1 = -exp(-0.1 (1 - 1 / (1 + 1e7 t)))
+    assert sol.y1.item() == pytest.approx(1 - math.exp(-0.1), abs=1e-5)

@@ -3,13 +3,14 @@
 ``solve`` integrates dy/dt = f(t, y) differentiably; ``neuralode.nn`` puts it in modules.
 """
 
-from .control import Controller
+from .control import Controller, PIDController, PredictiveController
 from .errors import SolverError, SolverWarning
 from .events import Event
 from .gradient import Backsolve, Direct, Discrete
 from .registry import methods, register_method
 from .solution import Solution, Status
 from .solve import Solver, solve
+from .stepper import Stepper, StepTaken
 
 __version__ = "0.1.0"
 
@@ -19,11 +20,15 @@ __all__ = [
     "Direct",
     "Discrete",
     "Event",
+    "PIDController",
+    "PredictiveController",
     "Solution",
     "Solver",
     "SolverError",
     "SolverWarning",
     "Status",
+    "StepTaken",
+    "Stepper",
     "methods",
     "register_method",
     "solve",

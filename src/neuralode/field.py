@@ -1,19 +1,28 @@
 """The user's f as the rest of the library calls it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .jacobian import blocks_forward, blocks_reverse, push, push_twice_reversed
-from .layout import Layout, RealPairs
+from .layout import Layout, RealPairs, take_rows
 
 # What torch says where a function has no forward mode or cannot be mapped over tangents.
 UNSUPPORTED = (RuntimeError, NotImplementedError, ValueError, AttributeError)
 # A relative miss of J v that tells coupled rows from rounding.
 COUPLED = 1e-3
+
+
+@dataclass
+class Tally:
+    """Calls of f, rows of y in them, and Jacobians made."""
+
+    count: int = 0
+    rows: int = 0
+    jacobians: int = 0
 
 
 @dataclass(eq=False)
@@ -23,7 +32,7 @@ class VectorField:
     Attributes:
         batched: whether dimension 0 of the state is a batch of systems that do not depend on each other.
         jac: the user's df/dy, or None.
-        count, rows_evaluated, jacobians: calls of f, rows of y in them, and Jacobians made.
+        tally: what was evaluated so far.
     """
 
     f: Callable[..., Any]
@@ -31,15 +40,32 @@ class VectorField:
     layout: Layout | RealPairs | None
     batched: bool = False
     jac: Callable[..., Tensor] | None = None
-    count: int = 0
-    rows_evaluated: int = 0
-    jacobians: int = 0
+    tally: Tally = field(default_factory=Tally)
     forward_mode: bool = True
     rows_checked: bool = False
 
+    @property
+    def count(self) -> int:
+        """Calls of f."""
+        return self.tally.count
+
+    @property
+    def rows_evaluated(self) -> int:
+        """Rows of y in the calls of f."""
+        return self.tally.rows
+
+    @property
+    def jacobians(self) -> int:
+        """Jacobians made."""
+        return self.tally.jacobians
+
+    def of_samples(self, keep: Tensor, samples: int) -> "VectorField":
+        """f for some of the samples of a batch: every tensor in args with a row for each follows; counted here."""
+        return replace(self, args=take_rows(self.args, keep, samples))
+
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
-        self.count += 1
-        self.rows_evaluated += len(y) if self.batched else 1
+        self.tally.count += 1
+        self.tally.rows += len(y) if self.batched else 1
         version = None if y.is_inference() else y._version
         state = y if self.layout is None else self.layout.unravel(y)
         try:
@@ -81,7 +107,7 @@ class VectorField:
         Raises:
             ValueError: ``jac`` returned another shape, or the samples of a batch depend on each other.
         """
-        self.jacobians += 1
+        self.tally.jacobians += 1
         rows, n = self.rows(y).shape
         if self.jac is not None:
             return self._given(t, y, rows, n)
@@ -141,3 +167,59 @@ class VectorField:
         dy = self.f(t, state, *self.args)
         dy = dy if self.layout is None else self.layout.ravel(dy)
         return dy if dy.dtype == y.dtype else dy.to(y.dtype)
+
+
+@dataclass(eq=False)
+class Split:
+    """dy/dt = f_explicit + f_implicit: as one field their sum, whose Jacobian is that of the implicit part.
+
+    Evaluations of either part count.
+    """
+
+    explicit: VectorField
+    implicit: VectorField
+
+    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        explicit, implicit = self.parts(t, y)
+        return explicit + implicit
+
+    def parts(self, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Both at one place."""
+        return self.explicit(t, y), self.implicit(t, y)
+
+    @property
+    def f(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        return self.explicit.f, self.implicit.f
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return self.implicit.args
+
+    @property
+    def layout(self) -> Layout | RealPairs | None:
+        return self.implicit.layout
+
+    @property
+    def tally(self) -> Tally:
+        """Of both parts, which share it."""
+        return self.implicit.tally
+
+    @property
+    def count(self) -> int:
+        return self.tally.count
+
+    @property
+    def rows_evaluated(self) -> int:
+        return self.tally.rows
+
+    @property
+    def jacobians(self) -> int:
+        return self.tally.jacobians
+
+    def rows(self, y: Tensor) -> Tensor:
+        """As ``VectorField.rows``."""
+        return self.implicit.rows(y)
+
+    def of_samples(self, keep: Tensor, samples: int) -> "Split":
+        """As ``VectorField.of_samples``."""
+        return Split(self.explicit.of_samples(keep, samples), self.implicit.of_samples(keep, samples))

@@ -29,10 +29,24 @@ def rebuild(tree: Any, values: Iterator[Any]) -> Any:
     return type(tree)(*children) if hasattr(tree, "_fields") else type(tree)(children)
 
 
+def take_rows(tree: Any, keep: Tensor, samples: int) -> Any:
+    """The structure with every tensor that has one row for each of ``samples`` samples cut to the rows ``keep``.
+
+    What knows how to be cut itself (a vector field, whose arguments are) has a method ``of_samples(keep, samples)``.
+    """
+
+    def cut(leaf: Any) -> Any:
+        if hasattr(leaf, "of_samples"):
+            return leaf.of_samples(keep, samples)
+        per_sample = isinstance(leaf, Tensor) and leaf.dim() > 0 and len(leaf) == samples
+        return leaf.index_select(0, keep) if per_sample else leaf
+
+    return rebuild(tree, iter([cut(leaf) for _, leaf in leaves(tree, "")]))
+
+
 def _is_node(tree: Any) -> bool:
-    return isinstance(tree, (tuple, list, dict)) or (
-        dataclasses.is_dataclass(tree) and not isinstance(tree, type)
-    )
+    record = dataclasses.is_dataclass(tree) and not isinstance(tree, type) and not hasattr(tree, "of_samples")
+    return record or isinstance(tree, (tuple, list, dict))
 
 
 def _children(tree: Any) -> list[tuple[str, Any]]:
@@ -119,7 +133,7 @@ class RealPairs:
         state = tree if self.inner is None else self.inner.ravel(tree)
         if not isinstance(state, Tensor):
             raise TypeError(f"f must return dy/dt as a tensor like y, got {type(state).__name__}")
-        if state.shape != self.whole:
+        if state.shape[self.lead :] != self.shape:
             raise ValueError(
                 f"f returned shape {tuple(state.shape)}, expected that of y, {tuple(self.whole)}"
             )

@@ -1,7 +1,6 @@
 """Every check of a solve's arguments, once; after it the library knows one state tensor and trusts it."""
 
 import math
-import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -10,15 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .control import CONTROLLERS, NORMS, Controller, Norm, Tolerance, rounding_level
-from .errors import SolverWarning
-from .field import VectorField
+from .control import CONTROLLERS, NORMS, Norm, StepControl, Tolerance, rounding_level
+from .field import Split, Tally, VectorField
 from .layout import Layout, RealPairs, leaves
 from .methods import Method
-from .ops import REAL, transforming
+from .ops import transforming
 from .pair import check_pair, check_separable
+from .progress import Progress
 from .registry import METHODS
 from .times import check_times, span_per_sample, step_grid
+from .tolerances import check_tolerance
 
 Time = Any  # a float, or float64 (B,) with batch="independent"
 Times = Any  # a list of floats, or (T, B)
@@ -35,11 +35,13 @@ class Problem:
         grid: the times of given steps, (N + 1, B) when independent; None: adaptive.
         inputs: t0, t1 and t_eval as the user gave them where a gradient is wanted, else None.
         sign: direction of time, 1 or -1, (B,) when independent.
+        compact: whether samples that have ended are dropped from the calls of f.
         watch: looks for events at every accepted step, None without.
+        progress: told where the integration is, None without.
         start: the field for a method's first call, at (t0, y0), where its value may be known already.
     """
 
-    field: VectorField
+    field: VectorField | Split
     start: Callable[[Tensor, Tensor], Tensor]
     y0: Tensor
     t0: Time
@@ -50,7 +52,7 @@ class Problem:
     inputs: tuple[Tensor | None, Tensor | None, Tensor | None]
     batch: str | None
     method: Method
-    controller: Controller
+    controller: StepControl
     rtol: float | Tensor
     atol: float | Tensor
     norm: Norm
@@ -59,8 +61,10 @@ class Problem:
     max_step: float
     max_steps: int
     dense_output: bool
+    compact: bool
     autocast: tuple[str, torch.dtype, bool, bool]
     watch: Any = None
+    progress: Progress | None = None
 
     @property
     def tolerance(self) -> Tolerance:
@@ -73,6 +77,22 @@ class Problem:
         """The autocast state that the forward pass ran under."""
         device, dtype, enabled, cache = self.autocast
         return torch.autocast(device, dtype=dtype, enabled=enabled, cache_enabled=cache)
+
+
+def check_callable(f: Any, method: Method) -> None:
+    """f is a function, or for a method that splits it, two."""
+    pair = isinstance(f, (tuple, list)) and len(f) == 2 and all(map(callable, f))
+    if method.split and not pair:
+        raise TypeError(
+            f"method {method.name!r} takes f as a pair (f_explicit, f_implicit) whose sum is dy/dt, got "
+            f"{type(f).__name__}; for one function use an implicit method such as 'kvaerno5'"
+        )
+    if not method.split and pair:
+        raise TypeError(
+            f"f is a pair, which method {method.name!r} does not split: use 'kencarp4', or give their sum"
+        )
+    if not method.split and not callable(f):
+        raise TypeError(f"f must be callable as f(t, y, *args), got {type(f).__name__}")
 
 
 def check_state(y0: Any, batch: str | None) -> tuple[Tensor, Layout | None]:
@@ -122,34 +142,6 @@ def check_span(t_span: Any) -> tuple[float, float, float, tuple[Tensor | None, T
     return numbers[0], numbers[1], -1.0 if numbers[1] < numbers[0] else 1.0, (ends[0], ends[1])
 
 
-def check_tolerance(name: str, value: Any, y0: Tensor) -> float | Tensor:
-    """A tolerance as a float, or as a tensor that broadcasts to y0."""
-    if isinstance(value, Tensor) and value.numel() > 1:
-        value = value.detach().to(y0.device, REAL.get(y0.dtype, y0.dtype))
-        try:
-            if torch.broadcast_shapes(value.shape, y0.shape) != y0.shape:
-                raise RuntimeError
-        except RuntimeError:
-            raise ValueError(
-                f"{name} has shape {tuple(value.shape)}, which does not broadcast to y0's {tuple(y0.shape)}"
-            ) from None
-        smallest = float(value.min())
-    else:
-        value = smallest = float(value)
-    if not (smallest >= 0.0 and math.isfinite(smallest)):
-        raise ValueError(f"{name} must be >= 0 and finite, got {smallest}")
-    if name == "rtol":
-        floor = 4 * torch.finfo(y0.dtype).eps
-        if smallest < floor:
-            warnings.warn(
-                f"rtol = {smallest:.3g} is below what {y0.dtype} resolves; using {floor:.3g}",
-                SolverWarning,
-                stacklevel=6,
-            )
-            return value.clamp(min=floor) if isinstance(value, Tensor) else floor
-    return value
-
-
 def as_pairs(
     state: Tensor, layout: Layout | None, batched: bool, tolerances: tuple[float | Tensor, float | Tensor]
 ) -> tuple[Tensor, RealPairs, list[float | Tensor]]:
@@ -173,12 +165,11 @@ def prepare(
     options: Any,
 ) -> tuple[Problem, Layout | RealPairs | None]:
     """The checked problem of one call of ``solve``; ``options`` is its ``Solver``."""
-    if not callable(f):
-        raise TypeError(f"f must be callable as f(t, y, *args), got {type(f).__name__}")
     args = args if isinstance(args, tuple) else (args,)
     method = METHODS[options.method]
+    check_callable(f, method)
     given, inner = check_state(y0, options.batch)
-    rtol, atol = (check_tolerance(name, getattr(options, name), given) for name in ("rtol", "atol"))
+    rtol, atol = (check_tolerance(name, getattr(options, name), given, inner) for name in ("rtol", "atol"))
     if method.state == "pair":
         check_pair(method.name, given, inner)
     state: Tensor = given
@@ -192,9 +183,12 @@ def prepare(
     times, marks = ([], None) if t_eval is None else check_times(t_eval, t0, t1, sign, samples)
     grid = None if options.step is None else step_grid(options.step, t0, t1, sign)
     device = state.device.type
-    field = VectorField(f, args, layout, options.batch is not None, options.jac)
+    parts: Any = f if method.split else (f,)
+    tally, batched = Tally(), options.batch is not None
+    fields = [VectorField(part, args, layout, batched, options.jac, tally) for part in parts]
+    field = Split(*fields) if method.split else fields[0]
     if method.state == "pair":
-        check_separable(method.name, field, t0, state)
+        check_separable(method.name, fields[0], t0, state)
     return Problem(
         field=field,
         start=field,
@@ -216,6 +210,7 @@ def prepare(
         max_step=options.max_step,
         max_steps=options.max_steps,
         dense_output=options.dense_output,
+        compact=options.compact,
         autocast=(
             device,
             torch.get_autocast_dtype(device),

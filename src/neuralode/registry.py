@@ -1,7 +1,19 @@
 """Name -> method."""
 
-from .methods import Method, diagonal, rkc2, rock4, rosenbrock, runge_kutta, symplectic
-from .tableaus import DIAGONAL, EXPLICIT, ROSENBROCK, SPLITTINGS
+from .methods import (
+    Method,
+    auto,
+    bdf,
+    collocation,
+    diagonal,
+    imex,
+    rkc2,
+    rock4,
+    rosenbrock,
+    runge_kutta,
+    symplectic,
+)
+from .tableaus import COLLOCATION, DIAGONAL, EXPLICIT, IMEX, ROSENBROCK, SPLITTINGS
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -9,11 +21,15 @@ METHODS: dict[str, Method] = {
         *map(runge_kutta, EXPLICIT),
         *map(diagonal, DIAGONAL),
         *map(rosenbrock, ROSENBROCK),
+        *map(imex, IMEX),
         rkc2(),
         rock4(),
         *map(symplectic, SPLITTINGS),
+        *map(collocation, COLLOCATION),
+        bdf(),
     )
 }
+METHODS["auto"] = auto(METHODS["tsit5"], METHODS["rodas5p"])
 
 
 def methods() -> tuple[Method, ...]:

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .diagnosis import explain, sentence
 from .engine import Run
-from .errors import SolverError
 from .events import Found
 from .layout import Layout, RealPairs
 from .output import DenseOutput
 from .problem import Problem
-from .solution import HINTS, SENTENCES, Solution, Status
+from .solution import SENTENCES, Solution, Status
 
 
 def build(
@@ -30,7 +30,11 @@ def build(
     """
     per_sample = isinstance(run.status, Tensor)
     success = not (bool((run.status < 0).any()) if per_sample else run.status < 0)
-    message = _failure(run, throw) if not success else SENTENCES[Status.SUCCESS if per_sample else run.status]
+    message = (
+        _failure(problem, run, throw)
+        if not success
+        else SENTENCES[Status.SUCCESS if per_sample else run.status]
+    )
     shape = (lambda tensor: tensor) if layout is None else layout.unravel
     field = problem.field
     forward = field.count
@@ -50,27 +54,37 @@ def build(
         accepted=run.accepted,
         rejected=run.rejected,
         njev=run.njev,
+        report=_plain(run.report, per_sample),
         status=run.status if per_sample else int(run.status),
         success=success,
         message=message,
         t_events=None if found is None else found.t_events,
         y_events=None if found is None else [shape(y) for y in found.y_events],
         event_mask=None if found is None else found.event_mask,
+        evaluations=field.rows_evaluated,
         interpolant=_interpolant(problem, run, shape) if problem.dense_output else None,
         backward_count=lambda: field.count - forward,
     )
 
 
-def _failure(run: Run, throw: bool) -> str:
+def _failure(problem: Problem, run: Run, throw: bool) -> str:
     """The sentence about the first failed sample; raised if ``throw``."""
     status, sample, t, h = run.status, run.sample, run.t, run.h
     if isinstance(run.status, Tensor):
         sample = int((run.status < 0).int().argmax())
         status, t, h = Status(int(run.status[sample])), float(run.t[sample]), float(run.h[sample])
     if throw:
-        raise SolverError(SENTENCES[status], t, sample, abs(h), HINTS[status])
+        raise explain(problem, status, sample, run.t, h, run.last)
     where = "" if sample is None else f" (first in sample {sample})"
-    return f"{SENTENCES[status]}, at t = {t:.8g}{where}"
+    return f"{sentence(problem, status)}, at t = {t:.8g}{where}"
+
+
+def _plain(report: dict[str, Any], per_sample: bool) -> dict[str, Any]:
+    """A method's report with counts (B,) per sample, and plain numbers otherwise."""
+    return {
+        name: value.item() if isinstance(value, Tensor) and not per_sample else value
+        for name, value in report.items()
+    }
 
 
 def _common(times: Tensor) -> Tensor:

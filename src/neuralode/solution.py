@@ -1,7 +1,7 @@
 """What a solve returns, and the codes it ends with."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -62,7 +62,9 @@ class Solution:
             tensors that f closes over.
         accepted, rejected: steps; (B,) with batch="independent".
         njev: Jacobian evaluations; (B,) with batch="independent"; 0 for explicit methods.
+        report: what the method says of itself, by name; "auto": ``switches`` between its methods and ``stiff_steps``.
         status: a ``Status`` code; (B,) with batch="independent".
+        evaluations: rows of f evaluated in total: with a batch each call counts once a sample in it.
         success: whether the end (or a terminal event) was reached by every sample.
         message: one sentence.
         t_events, y_events, event_mask: what ``events`` found, see ``solve``; None without events.
@@ -81,6 +83,8 @@ class Solution:
     t_events: list[Tensor] | None = None
     y_events: list[Any] | None = None
     event_mask: Tensor | None = None
+    evaluations: int = 0
+    report: dict[str, Any] = field(default_factory=dict)
     interpolant: Callable[[Any], Any] | None = None
     backward_count: Callable[[], int] = lambda: 0
 

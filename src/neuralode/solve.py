@@ -8,18 +8,20 @@ from typing import Any
 from torch import Tensor
 
 from . import gradient as gradients
-from .control import CONTROLLERS, NORMS, Controller, Norm
+from .control import CONTROLLERS, NORMS, Norm, StepControl
 from .engine import LOOPS
 from .errors import unknown
 from .events import as_events, solve_with_events
 from .gradient import GRADIENTS, Gradient
 from .problem import prepare
+from .progress import reporting
 from .registry import METHODS
 from .results import build
 from .solution import Solution
+from .stepper import Stepper, start
 
 BACKENDS = ("eager", "auto")
-OBJECTS: dict[str, Any] = {"gradient": Gradient, "controller": Controller, "norm": Callable}
+OBJECTS: dict[str, Any] = {"gradient": Gradient, "controller": StepControl, "norm": Callable}
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Solver:
     """
 
     method: str = "dopri5"
-    rtol: float | Tensor = 1e-4
-    atol: float | Tensor = 1e-6
+    rtol: Any = 1e-4
+    atol: Any = 1e-6
     batch: str | None = None
     gradient: Any = "discrete"
     backend: str = "eager"
@@ -46,10 +48,12 @@ class Solver:
     min_step: float = 0.0
     max_step: float = math.inf
     max_steps: int = 100_000
-    controller: str | Controller = "pi"
+    controller: str | StepControl = "pi"
     norm: str | Norm = "rms"
     jac: Callable[..., Tensor] | None = None
     throw: bool = True
+    compact: bool = False
+    progress: bool | Callable[[float, int, int], None] = False
 
     def __post_init__(self) -> None:
         names = (
@@ -76,6 +80,14 @@ class Solver:
         if self.step is not None and limits != (None, 0.0, math.inf):
             raise ValueError(
                 "step= fixes the steps: first_step, min_step and max_step only go with step=None"
+            )
+        if self.compact and self.batch != "independent":
+            raise ValueError(
+                f"compact=True drops samples that have ended: it needs batch='independent', got batch={self.batch!r}"
+            )
+        if not (isinstance(self.progress, bool) or callable(self.progress)):
+            raise TypeError(
+                f"progress must be True, False or a function of (fraction, steps, nfev), got {self.progress!r}"
             )
         self._check_method()
 
@@ -117,13 +129,29 @@ class Solver:
         if problem.y0.numel() == 0:
             problem = replace(problem, t1=problem.t0)
         gradient = GRADIENTS.get(self.gradient, self.gradient)
-        if events is None:
-            run, found = gradients.run(problem, gradient), None
-        else:
-            run, found = solve_with_events(
-                problem, as_events(events), lambda plan: gradients.run(plan, gradient)
-            )
+        with reporting(self.progress, problem.t0, problem.t1) as progress:
+            told = replace(problem, progress=progress)
+            if events is None:
+                run, found = gradients.run(told, gradient), None
+            else:
+                run, found = solve_with_events(
+                    told, as_events(events), lambda plan: gradients.run(plan, gradient)
+                )
         return build(problem, run, layout, t_eval, found, self.throw)
+
+    def start(self, f: Callable[..., Any], t_span: Any, y0: Any, *, args: Any = ()) -> Stepper:
+        """The same integration driven by hand, without gradients: see ``Stepper``.
+
+        Raises:
+            ValueError: ``dense_output=True`` or ``compact=True``, which need the whole integration.
+        """
+        for name in ("dense_output", "compact"):
+            if getattr(self, name):
+                raise ValueError(f"{name}=True needs the whole integration: a stepper has no use for it")
+        problem, layout = prepare(f, t_span, y0, None, args, self)
+        if problem.y0.numel() == 0:
+            problem = replace(problem, t1=problem.t0)
+        return start(problem, layout, self.throw)
 
 
 def solve(
@@ -134,8 +162,8 @@ def solve(
     t_eval: Any = None,
     args: Any = (),
     method: str = "dopri5",
-    rtol: float | Tensor = 1e-4,
-    atol: float | Tensor = 1e-6,
+    rtol: Any = 1e-4,
+    atol: Any = 1e-6,
     batch: str | None = None,
     gradient: Any = "discrete",
     backend: str = "eager",
@@ -146,10 +174,12 @@ def solve(
     min_step: float = 0.0,
     max_step: float = math.inf,
     max_steps: int = 100_000,
-    controller: str | Controller = "pi",
+    controller: str | StepControl = "pi",
     norm: str | Norm = "rms",
     jac: Callable[..., Tensor] | None = None,
     throw: bool = True,
+    compact: bool = False,
+    progress: bool | Callable[[float, int, int], None] = False,
 ) -> Solution:
     """Solve dy/dt = f(t, y, *args) from y(t0) = y0, differentiably.
 
@@ -163,7 +193,8 @@ def solve(
         args: further arguments of f, a tuple (anything else counts as one argument).
         method: a name from ``neuralode.methods()``.
         rtol, atol: an error estimate e is accepted when the norm of e / (atol + rtol max(|y|, |y1|)) is at most 1;
-            numbers, or tensors that broadcast to y0. rtol is raised to 4 eps of y0's dtype, with a warning.
+            numbers, tensors that broadcast to y0, or a pytree of either like y0. rtol is raised to 4 eps of y0's
+            dtype, with a warning.
         batch: None: y0 is one system, t is 0-d. ``"lockstep"``: dimension 0 is the batch, one step size for all,
             every sample within tolerance. ``"independent"``: every sample has its own steps, and f gets t as
             (B, 1, ..., 1).
@@ -178,11 +209,18 @@ def solve(
             of the steps. Methods without an error estimate need it.
         first_step, min_step, max_step: magnitudes, in units of t; None: chosen from y0 and f.
         max_steps: limit on accepted plus rejected steps (of every sample).
-        controller: ``"pi"``, ``"i"`` or a ``Controller``.
+        controller: ``"pi"``, ``"i"``, ``"pid"``, ``"predictive"`` (for implicit methods), or a ``Controller``,
+            ``PIDController`` or ``PredictiveController`` with coefficients of its own.
         norm: ``"rms"``, ``"max"`` or a function of scaled errors (..., n) -> (...), one system per row.
         jac: df/dy for implicit methods, called like f; (n, n), or (B, n, n) where dimension 0 of y0 is the batch, for
             a state of n numbers; None: by automatic differentiation of f.
         throw: raise ``SolverError`` when the end is not reached; False: say so in the solution's status.
+        compact: with batch="independent", drop samples that have ended from the calls of f, so that the work is the
+            sum over the samples and not batch times slowest. f must be row-wise, and gets those rows of every tensor
+            in args (a pytree) whose dimension 0 is as long as the batch; a tensor with a row for each sample must
+            be in args, not closed over.
+        progress: True: a line on stderr says how far the integration is, a few times a second; or a function
+            ``progress(fraction, steps, nfev)`` that is called instead.
 
     Returns:
         A ``Solution``. Gradients flow to y0, args, t_span, t_eval, the parameters of f and every tensor it closes
@@ -200,6 +238,6 @@ def solve(
     """
     options = Solver(
         method, rtol, atol, batch, gradient, backend, dense_output, step, first_step, min_step, max_step, max_steps,
-        controller, norm, jac, throw,
+        controller, norm, jac, throw, compact, progress,
     )  # fmt: skip
     return options.solve(f, t_span, y0, t_eval=t_eval, args=args, events=events)

@@ -100,8 +100,11 @@ def test_matrix(method, batch, gradient, kind, dtype):
     state = STATES[record.state][kind](x)
     step = None if record.adaptive else {1: 0.005, 2: 0.05}.get(record.order, 0.125)
     field = FIELDS[record.state]
+    f = [lambda t, y, share=share: field(y, share * rate) for share in (0.25, 0.75)]
+    if not record.split:
+        f = lambda t, y: field(y, rate)  # noqa: E731
     sol = neuralode.solve(
-        lambda t, y: field(y, rate), (0.0, 0.5), state, t_eval=[0.2, 0.5], method=method, batch=batch,
+        f, (0.0, 0.5), state, t_eval=[0.2, 0.5], method=method, batch=batch,
         gradient=gradient, step=step, rtol=1e-5, atol=1e-5,
     )  # fmt: skip
     end = sum(part.abs().square().sum() for part in parts(sol.y1)) + sum(p.real.sum() for p in parts(sol.y))

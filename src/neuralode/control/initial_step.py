@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from ..ops import Size, combine, stage_times
-from .controller import clip, select
+from .choice import clip, select
+from .power import power
 
 
 def initial_step(
@@ -39,6 +40,6 @@ def initial_step(
     d2 = measure((f1 - f0) / scale) / h0
     growth = select(d2 * unit**2 < 1e30, d2 * unit**2, 1e30)  # NaN fails every comparison
     steepest = clip(growth, d1 * unit, 1e300)
-    h1 = unit * (0.01 / clip(steepest, 1e-15, 1e300)) ** (1.0 / order)
+    h1 = unit * power(0.01 / clip(steepest, 1e-15, 1e300), 1.0 / order)
     h1 = select(steepest <= 1e-15, clip(h0 * 1e-3, 1e-6 * span, span), h1)
     return clip(clip(h1, 0.0 * span, 100.0 * h0), 0.0 * span, span)

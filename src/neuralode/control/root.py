@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .controller import clip, select
+from .choice import clip, select
 
 WIDTH = 2.0**-50
 EXTRA = 1

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .controller import MEASURES, Norm, error_ratio
+from .norms import MEASURES, Norm, error_ratio
 
 # Of the rounding unit: what a Newton iteration can still resolve where no tolerance is asked for.
 ROUNDING = 16.0

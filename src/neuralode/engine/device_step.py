@@ -10,6 +10,7 @@ from ..control import initial_step, select
 from ..methods import Carry, Step
 from ..ops import merge, stage_times
 from ..problem import Problem
+from ..solution import Status
 from .host_step import AFTER_TROUBLE, NEAR_ZERO
 
 
@@ -19,6 +20,8 @@ class State(NamedTuple):
     Attributes:
         running: the samples that have not ended.
         nfev, njev: evaluations so far that each sample would have made alone.
+        status: why the others have ended.
+        h: the last step tried.
     """
 
     t: Tensor
@@ -32,16 +35,19 @@ class State(NamedTuple):
     rejected: Tensor
     nfev: Tensor
     njev: Tensor
+    status: Tensor
+    h: Tensor
 
 
 class Trial(NamedTuple):
-    """As ``host_step.Trial``; ``accepted`` (B,). Samples that have ended stand still, h = 0."""
+    """As ``host_step.Trial``; ``accepted``, ``trouble`` and ``ratio`` (B,). Samples that have ended: h = 0."""
 
     h: Tensor
     t1: Tensor
     step: Step
     accepted: Tensor
     trouble: Tensor
+    ratio: Tensor | None = None
 
 
 def begin(problem: Problem) -> State:
@@ -50,9 +56,21 @@ def begin(problem: Problem) -> State:
     carry = p.method.init(p.start, p.t0, p.y0)
     none = torch.zeros_like(p.t0, dtype=torch.long)
     size = torch.zeros_like(p.t0) if p.grid is not None else first_size(p, carry)
-    nfev = none + p.field.count
+    good = torch.isfinite(size)
     return State(
-        p.t0, p.y0, carry, p.method.begin(p.tolerance), size, None, p.t0 != p.t1, none, none, nfev, none
+        t=p.t0,
+        y=p.y0,
+        carry=carry,
+        work=p.method.begin(p.tolerance),
+        size=size,
+        memory=None,
+        running=good & (p.t0 != p.t1),
+        accepted=none,
+        rejected=none,
+        nfev=none + p.field.count,
+        njev=none,
+        status=torch.where(good, int(Status.SUCCESS), int(Status.FIRST_NONFINITE)),
+        h=torch.zeros_like(p.t0),
     )
 
 
@@ -61,33 +79,75 @@ def attempt(problem: Problem, state: State) -> tuple[Trial, State]:
     p, s = problem, state
     h, t1 = clip_step(s.t, p.t1, p.sign, s.size.clamp(max=p.max_step), s.running)
     step = p.method.step(p.field, s.t, h, s.y, s.carry, s.work)
-    accept, factor, memory, step = _judge(p, s, step, h)
+    ratio, accept, factor, memory, step = _judge(p, s, step, h)
     trouble = torch.as_tensor(step.trouble, device=h.device).expand(h.shape)
     accept = accept & s.running & (trouble == 0)
     size = factor * h.abs()
     size = torch.where((h.abs() < s.size) & accept & (factor >= 1), torch.maximum(s.size, size), size)
-    trial = Trial(h, t1, step, accept, trouble)
-    return trial, counted(
-        p, s._replace(size=torch.where(s.running, size, s.size), memory=memory, work=step.work), trial
+    trial = Trial(h, t1, step, accept, trouble, ratio)
+    after = s._replace(size=torch.where(s.running, size, s.size), memory=memory, work=step.work)
+    return trial, _ended(p, counted(p, after, trial), trial)
+
+
+def _ended(problem: Problem, state: State, trial: Trial) -> State:
+    """The state after a trial, with the samples that cannot try a smaller step ended (see ``host_step.why``)."""
+    s, r = state, trial.ratio
+    least = floor(problem, s.t)
+    stuck = (trial.t1 == s.t) & (s.size <= trial.h.abs())
+    failed = s.running & torch.where(trial.accepted, stuck, s.size < least)
+    finite = rows_finite(trial.step.y1) if r is None else torch.isfinite(r)
+    small = finite | trial.accepted | (trial.h.abs() < least)
+    reason = torch.where(small, int(Status.STEP_TOO_SMALL), int(Status.NONFINITE))
+    reason = torch.where(trial.trouble < 0, trial.trouble, reason)
+    return s._replace(
+        h=torch.where(s.running, trial.h, s.h),
+        running=s.running & ~failed,
+        status=torch.where(failed, reason, s.status),
     )
 
 
-def _judge(p: Problem, s: State, step: Step, h: Tensor) -> tuple[Tensor, Tensor, Any, Step]:
+def rows_finite(y: Tensor) -> Tensor:
+    """Which samples' states are finite, (B,)."""
+    return torch.isfinite(y).reshape(len(y), -1).all(1)
+
+
+def given(problem: Problem, state: State, start: Tensor, stop: Tensor) -> tuple[Trial, State]:
+    """Take a given step; samples whose steps have ended, start = stop, or that failed before stand still."""
+    p = problem
+    s = state._replace(running=(start != stop) & (state.status == 0))
+    h = torch.where(s.running, stop - start, 0.0)
+    step = p.method.step(p.field, s.t, h, s.y, s.carry, s.work)
+    trouble = torch.as_tensor(step.trouble, device=h.device).expand(h.shape)
+    accept = s.running & rows_finite(step.y1) & (trouble == 0)
+    reason = torch.where(trouble < 0, trouble, int(Status.NONFINITE))
+    failed = s.running & ~accept
+    trial = Trial(h, stop, step, accept, trouble)
+    after = counted(p, s._replace(work=step.work), trial)
+    # A sample with no finite state goes no further, but its clock does: what is wrong was wrong in this step.
+    return trial, after._replace(
+        t=torch.where(failed, stop, s.t),
+        h=torch.where(s.running, h, s.h),
+        status=torch.where(failed, reason, s.status),
+        rejected=s.rejected,
+    )
+
+
+def _judge(p: Problem, s: State, step: Step, h: Tensor) -> tuple[Tensor | None, Tensor, Tensor, Any, Step]:
     if p.method.decide is not None:
         accept, factor, step = p.method.decide(step, p.tolerance, s.y, h)
-        memory = s.memory
+        ratio, memory = None, s.memory
     else:
         assert step.error is not None
         ratio = p.tolerance.ratio(step.error, s.y, step.y1)
         accept, factor, memory = p.controller.judge(ratio, s.memory, p.method.error_order, h.abs())
     if not isinstance(step.trouble, Tensor):
-        return accept, factor, memory, step
+        return ratio, accept, factor, memory, step
     troubled = step.trouble != 0
     factor = torch.where(troubled, AFTER_TROUBLE, factor)
     if p.method.decide is None:
         kept = p.controller.after_trouble(s.memory)
         memory = tuple(select(troubled, old, new) for old, new in zip(kept, memory, strict=True))
-    return accept, factor, memory, step
+    return ratio, accept, factor, memory, step
 
 
 def counted(problem: Problem, state: State, trial: Trial) -> State:
@@ -102,11 +162,16 @@ def counted(problem: Problem, state: State, trial: Trial) -> State:
     )
 
 
-def advance(state: State, trial: Trial, t1: Tensor) -> State:
-    """Every sample moved to the end of its step, t1, where it was accepted."""
+def advance(problem: Problem, state: State, trial: Trial, t1: Tensor) -> State:
+    """Every sample moved to the end of its step, t1, where it was accepted; it runs on if that is not the end."""
     s, step, accept = state, trial.step, trial.accepted
     carry = tuple(merge(accept, new, old) for new, old in zip(step.carry, s.carry, strict=True))
-    return s._replace(t=torch.where(accept, t1, s.t), y=merge(accept, step.y1, s.y), carry=carry)
+    return s._replace(
+        t=torch.where(accept, t1, s.t),
+        y=merge(accept, step.y1, s.y),
+        carry=carry,
+        running=s.running & ~(accept & (t1 == problem.t1)),
+    )
 
 
 def clip_step(t: Tensor, t1: Tensor, sign: Tensor, size: Tensor, running: Tensor) -> tuple[Tensor, Tensor]:

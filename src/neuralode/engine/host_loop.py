@@ -1,6 +1,7 @@
 """The loop for a state that steps as one: Python decides, with one read from the device a step."""
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -10,19 +11,17 @@ from ..methods import Step
 from ..output import Recorder, Tape
 from ..problem import Problem
 from ..solution import Status
-from .host_step import State, Trial, attempt, begin, floor
+from .host_step import State, Trial, begin, given, take
 from .run import Run
 
 
 class End(NamedTuple):
-    """Where a loop stopped, and why."""
+    """Where a loop stopped, and why: at t, which an event may put before the state's; h was the last step tried."""
 
     status: Status
+    state: State
     t: float
-    y: Tensor
     h: float
-    accepted: int
-    rejected: int
     sample: int | None = None
 
 
@@ -42,11 +41,12 @@ def integrate(problem: Problem, tape: bool = False) -> Run:
     )
     loop = adaptive if problem.grid is None else fixed
     end = loop(problem, recorder)
+    s = end.state
     ys, knots = recorder.finish(y0)
     return Run(
         ys=ys,
-        y1=end.y if end.status >= 0 else torch.full_like(y0, math.nan),
-        last=end.y,
+        y1=s.y if end.status >= 0 else torch.full_like(y0, math.nan),
+        last=s.y,
         knots=knots,
         times=recorder.ts if problem.times == "steps" else problem.times,
         status=end.status,
@@ -55,8 +55,9 @@ def integrate(problem: Problem, tape: bool = False) -> Run:
         sample=end.sample,
         nfev=problem.field.count,
         njev=problem.field.jacobians,
-        accepted=end.accepted,
-        rejected=end.rejected,
+        accepted=s.accepted,
+        rejected=s.rejected,
+        report=problem.method.report(s.work),
         tape=Tape(recorder.rows, initial) if tape else None,
     )
 
@@ -65,42 +66,43 @@ def adaptive(problem: Problem, recorder: Recorder) -> End:
     """Steps sized by the controller, never past t1."""
     p, s = problem, begin(problem)
     if not math.isfinite(s.size):
-        return End(Status.FIRST_NONFINITE, s.t, s.y, 0.0, 0, 0, culprit(p, s.y.detach() * s.size))
+        return End(Status.FIRST_NONFINITE, s, s.t, 0.0, culprit(p, s.y.detach() * s.size))
     trial: Trial | None = None
     while s.t != p.t1:
-        if s.accepted + s.rejected >= p.max_steps:
-            return _failed(p, Status.MAX_STEPS, s, trial)
         before = s
-        trial, s = attempt(p, before)
-        if trial.accepted:
-            stop = keep(p, recorder, before, trial.h, trial.t1, trial.step)
-            if stop is not None:
-                return End(Status.EVENT, stop, s.y, s.size, s.accepted, s.rejected)
-        elif s.size < floor(p, s.t):
-            return _failed(p, Status(trial.step.trouble or Status.STEP_TOO_SMALL), s, trial)
-    return End(Status.SUCCESS, s.t, s.y, s.size, s.accepted, s.rejected)
+        tried, s, status = take(p, before)
+        trial = tried or trial
+        if status < 0 or trial is None:
+            return _failed(p, status, s, trial)
+        if p.progress is not None:
+            p.progress.at(s.t, s.accepted, p.field.count)
+        stop = keep(p, recorder, before, trial.h, trial.t1, trial.step)
+        if stop is not None:
+            return End(Status.EVENT, s, stop, s.size)
+    return End(Status.SUCCESS, s, s.t, s.size)
 
 
 def fixed(problem: Problem, recorder: Recorder) -> End:
     """Steps at given times. The device is read once, at the end, for a state that is no longer finite."""
-    p, method, finite = problem, problem.method, []
-    s = State(p.t0, p.y0, method.init(p.start, p.t0, p.y0), method.begin(p.tolerance), 0.0, None)
-    for count, (t, t1) in enumerate(zip(p.grid[:-1], p.grid[1:], strict=True)):
-        if count == p.max_steps:
-            return End(Status.MAX_STEPS, t, s.y, t1 - t, count, 0)
-        step = method.step(p.field, t, t1 - t, s.y, s.carry, s.work)
-        if step.trouble:
-            return End(Status(step.trouble), t, s.y, t1 - t, count, 0, culprit(p, step.y1.detach() - s.y))
-        stop = keep(p, recorder, s, t1 - t, t1, step)
-        s = State(t1, step.y1, step.carry, step.work, 0.0, None, count + 1)
+    p, s, finite = problem, begin(problem), []
+    for t, t1 in pairwise(p.grid):
+        if s.accepted == p.max_steps:
+            return End(Status.MAX_STEPS, s, t, t1 - t)
+        before = s
+        trial, s, status = given(p, before)
+        if status < 0:
+            return End(status, s, t, t1 - t, culprit(p, trial.step.y1.detach() - s.y))
+        if p.progress is not None:
+            p.progress.at(t1, s.accepted, p.field.count)
+        stop = keep(p, recorder, before, t1 - t, t1, trial.step)
         if stop is not None:
-            return End(Status.EVENT, stop, s.y, t1 - t, count + 1, 0)
+            return End(Status.EVENT, s, stop, t1 - t)
         finite.append(torch.isfinite(s.y.detach()).all())
     if finite and not torch.stack(finite).all():
         bad = int(torch.stack(finite).int().argmin())
         t, t1 = p.grid[bad], p.grid[bad + 1]
-        return End(Status.NONFINITE, t1, s.y, t1 - t, s.accepted, 0, culprit(p, s.y))
-    return End(Status.SUCCESS, p.t1, s.y, 0.0, s.accepted, 0)
+        return End(Status.NONFINITE, s, t1, t1 - t, culprit(p, s.y))
+    return End(Status.SUCCESS, s, p.t1, 0.0)
 
 
 def keep(
@@ -118,7 +120,7 @@ def keep(
 def _failed(problem: Problem, status: Status, s: State, trial: Trial | None) -> End:
     scaled = None if trial is None else trial.scaled
     h = 0.0 if trial is None else trial.h
-    return End(status, s.t, s.y, h, s.accepted, s.rejected, culprit(problem, scaled))
+    return End(status, s, s.t, h, culprit(problem, scaled))
 
 
 def culprit(problem: Problem, scaled: Tensor | None) -> int | None:

@@ -11,6 +11,7 @@ from ..control import initial_step
 from ..methods import Carry, Step
 from ..ops import stage_times
 from ..problem import Problem
+from ..solution import Status
 
 # After a step whose equations could not be solved.
 AFTER_TROUBLE = 0.5
@@ -44,21 +45,59 @@ class Trial(NamedTuple):
 
     Attributes:
         scaled: the error in units of the tolerance, entry by entry; None where the method judged by itself.
+        ratio: its norm; None likewise.
     """
 
     h: float
     t1: float
     step: Step
     accepted: bool
-    scaled: Tensor | None
+    scaled: Tensor | None = None
+    ratio: float | None = None
 
 
 def begin(problem: Problem) -> State:
     """The state before the first step."""
     p = problem
     carry = p.method.init(p.start, p.t0, p.y0)
-    size = p.first_step or first_size(p, carry)
+    size = 0.0 if p.grid is not None else p.first_step or first_size(p, carry)
     return State(p.t0, p.y0, carry, p.method.begin(p.tolerance), size, None)
+
+
+def take(problem: Problem, state: State) -> tuple[Trial | None, State, Status]:
+    """Try steps until one is accepted: (the last trial, the state after it, SUCCESS or why none was accepted)."""
+    p, s, trial = problem, state, None
+    least = floor(p, s.t)
+    while s.accepted + s.rejected < p.max_steps:
+        t = s.t
+        trial, s = attempt(p, s)
+        if trial.accepted:
+            stuck = trial.t1 == t and s.size <= abs(trial.h)
+            return trial, s, Status.STEP_TOO_SMALL if stuck else Status.SUCCESS
+        if s.size < least:
+            return trial, s, Status(trial.step.trouble or why(trial, least))
+    return trial, s, Status.MAX_STEPS
+
+
+def why(trial: Trial, least: float) -> Status:
+    """What it means that no step smaller than this one can be tried.
+
+    A step that still resolved t and gave no finite result says that f has none there; a state that blows up
+    overflows only in steps far smaller than that.
+    """
+    finite = bool(torch.isfinite(trial.step.y1).all()) if trial.ratio is None else math.isfinite(trial.ratio)
+    return Status.STEP_TOO_SMALL if finite or abs(trial.h) < least else Status.NONFINITE
+
+
+def given(problem: Problem, state: State) -> tuple[Trial, State, Status]:
+    """The next of the given steps: as ``take``. A state that is no longer finite is not looked for."""
+    p, s = problem, state
+    t, t1 = p.grid[s.accepted], p.grid[s.accepted + 1]
+    step = p.method.step(p.field, t, t1 - t, s.y, s.carry, s.work)
+    trial = Trial(t1 - t, t1, step, not step.trouble)
+    if step.trouble:
+        return trial, s._replace(t=t), Status(step.trouble)
+    return trial, State(t1, step.y1, step.carry, step.work, 0.0, None, s.accepted + 1), Status.SUCCESS
 
 
 def attempt(problem: Problem, state: State) -> tuple[Trial, State]:
@@ -66,7 +105,7 @@ def attempt(problem: Problem, state: State) -> tuple[Trial, State]:
     p, s, method = problem, state, problem.method
     h, t1 = clip_step(p, s.t, s.size)
     step = method.step(p.field, s.t, h, s.y, s.carry, s.work)
-    accept, factor, memory, scaled = False, AFTER_TROUBLE, s.memory, None
+    accept, factor, memory, scaled, ratio = False, AFTER_TROUBLE, s.memory, None, None
     if step.trouble:
         memory = p.controller.after_trouble(memory)
     elif method.decide is not None:
@@ -76,7 +115,7 @@ def attempt(problem: Problem, state: State) -> tuple[Trial, State]:
         scaled = p.tolerance.scaled(step.error, s.y, step.y1)
         ratio = p.tolerance.measure(scaled)
         accept, factor, memory = p.controller.judge(ratio, memory, method.error_order, abs(h))
-    trial = Trial(h, t1, step, accept, scaled)
+    trial = Trial(h, t1, step, accept, scaled, ratio)
     size = factor * abs(h)
     if not accept:
         return trial, s._replace(work=step.work, size=size, memory=memory, rejected=s.rejected + 1)

@@ -19,6 +19,7 @@ class Run:
         status, t, h: codes and the place reached; ints and floats, or (B,).
         sample: the sample that stopped a lockstep integration, else None.
         nfev, njev, accepted, rejected: counts, ints or (B,).
+        report: what the method says of itself.
         tape: accepted steps for the gradients, None if not wanted.
     """
 
@@ -35,6 +36,7 @@ class Run:
     njev: Any
     accepted: Any
     rejected: Any
+    report: dict[str, Any]
     tape: Any
 
     @property

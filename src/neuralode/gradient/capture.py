@@ -144,8 +144,10 @@ def _tensor_of(node: Node, number: int, watch: Watch) -> Tensor:
     )
 
 
-def _parameters(f: Callable[..., Any]) -> list[Tensor]:
+def _parameters(f: Any) -> list[Tensor]:
     """Parameters of the modules that f is, belongs to, or closes over directly."""
+    if isinstance(f, (tuple, list)):
+        return [p for part in f for p in _parameters(part)]
     while isinstance(f, functools.partial):
         f = f.func
     cells = [cell.cell_contents for cell in getattr(f, "__closure__", None) or () if _filled(cell)]

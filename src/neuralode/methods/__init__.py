@@ -1,7 +1,11 @@
 """What one step is, a family a file."""
 
+from .auto import auto
+from .bdf import bdf
+from .collocation import collocation
 from .diagonal import diagonal
-from .method import Carry, Field, Method, Stages, Step, Verdict
+from .imex import imex
+from .method import Carry, Field, Method, SplitField, Stages, Step, Verdict
 from .rosenbrock import rosenbrock
 from .runge_kutta import runge_kutta
 from .stabilised import rkc2, rock4
@@ -11,10 +15,15 @@ __all__ = [
     "Carry",
     "Field",
     "Method",
+    "SplitField",
     "Stages",
     "Step",
     "Verdict",
+    "auto",
+    "bdf",
+    "collocation",
     "diagonal",
+    "imex",
     "rkc2",
     "rock4",
     "rosenbrock",

@@ -6,26 +6,35 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..ops import Size, combine, spread
+from ..ops import Size, combine, constant, spread
 
 Dense = Callable[[Size, Size, Tensor, Sequence[Tensor]], Tensor]
 
 
 def polynomial(rows: tuple[tuple[float, ...], ...]) -> Dense:
-    """The dense output whose b_i(theta) = sum_j rows_ij theta^(j + 1)."""
+    """The dense output whose b_i are given by coefficients of theta^k (1 - theta)^(n - k), k = 1 ... n."""
 
     def dense(theta: Size, h: Size, y: Tensor, stages: Sequence[Tensor]) -> Tensor:
-        powers = [theta]
-        for _ in rows[0][1:]:
-            powers.append(powers[-1] * theta)
-        weights: list[tuple[int, Any]] = [
-            (i, sum((number * power for number, power in zip(row, powers, strict=True)), start=0.0 * theta))
-            for i, row in enumerate(rows)
-            if any(row)
-        ]
-        if not (isinstance(theta, Tensor) and isinstance(h, Tensor)):
+        basis = bernstein(theta, len(rows[0]))
+        if isinstance(h, float):
+            weights = [
+                (i, sum(number * value for number, value in zip(row, basis, strict=True)))
+                for i, row in enumerate(rows)
+            ]
             return combine(y, h, weights, stages)
-        slope = torch.stack([spread(weight, y) * stages[i] for i, weight in weights]).sum(0)
+        table = constant(rows, h.device) @ torch.stack(basis)
+        slope = spread(table[0], y) * stages[0]
+        for weights_of_one, stage in zip(table[1:], stages[1:], strict=True):
+            slope = torch.addcmul(slope, spread(weights_of_one, y), stage)
         return torch.addcmul(y, slope, spread(h, y))
 
     return dense
+
+
+def bernstein(theta: Any, n: int) -> list[Any]:
+    """theta^k (1 - theta)^(n - k), k = 1 ... n."""
+    up, down = [theta], [1.0 - theta]
+    for _ in range(n - 1):
+        up.append(up[-1] * theta)
+        down.append(down[-1] * (1.0 - theta))
+    return [up[k - 1] * down[n - k - 1] for k in range(1, n)] + [up[n - 1]]

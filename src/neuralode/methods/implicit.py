@@ -15,6 +15,8 @@ from .newton import Root
 
 # A contraction of Newton's iteration from which a new Jacobian pays.
 SLOW = 0.01
+# Of the solves in Newton's iteration without matrices: they correct each other.
+ROUGH = 1e-6
 
 
 class Work(NamedTuple):
@@ -47,11 +49,13 @@ def refreshed(f: Field, t: Tensor, h: Size, y: Tensor, work: Work) -> tuple[Work
     if work.linear is None or work.stale is None:
         everyone = flags(h, y, True)
         return work._replace(
-            linear=linearize(f, t, y), stale=~everyone, rate=torch.ones_like(everyone, dtype=torch.float64)
+            linear=linearize(f, t, y, ROUGH),
+            stale=~everyone,
+            rate=torch.ones_like(everyone, dtype=torch.float64),
         ), everyone
     if not bool(work.stale.any()):
         return work, work.stale
-    linear = work.linear.renewed(work.stale, linearize(f, t, y))
+    linear = work.linear.renewed(work.stale, linearize(f, t, y, ROUGH))
     return work._replace(linear=linear, stale=torch.zeros_like(work.stale)), work.stale
 
 

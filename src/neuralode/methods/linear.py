@@ -1,25 +1,35 @@
 """Linear systems (I - c J) x = r of the rows of a state, c = h gamma: by LU, or by GMRES with products alone."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..errors import SolverWarning
 from .method import Field
 
 # Unknowns of one row up to which J is made and factorised.
 DENSE_LIMIT = 256
+# GMRES: dimensions of its first basis, how they grow from start to start, and numbers that a basis may hold.
+SMALL_BASIS = 32
+GROWTH = 4
+RESTARTS = 8
+MEMORY = 2**25
 
 
-def linearize(f: Field, t: Tensor, y: Tensor) -> "Dense | MatrixFree":
-    """df/dy at (t, y), constant from here on."""
+def linearize(f: Field, t: Tensor, y: Tensor, accuracy: float = 0.0) -> "Dense | MatrixFree":
+    """df/dy at (t, y), constant from here on.
+
+    ``accuracy`` is the relative residual that matrix-free solves may leave; 0: that of rounding.
+    """
     t, y = t.detach(), y.detach()
     if f.rows(y).shape[1] <= DENSE_LIMIT:
         with torch.no_grad():
             return Dense(f.jacobian(t, y).detach())
-    return MatrixFree(f, t, y)
+    return MatrixFree(f, t, y, accuracy)
 
 
 def per_row(c: Any, dims: int) -> Any:
@@ -40,10 +50,25 @@ class Dense:
         lu, pivots, info = torch.linalg.lu_factor_ex(system)
         return Factored(lu, pivots, info > 0)
 
+    def radius(self) -> Tensor:
+        """The spectral radius of every row's J, (R,)."""
+        return spectral_radius(self.matrix)
+
     def renewed(self, where: Tensor, newer: "Dense | MatrixFree") -> "Dense | MatrixFree":
         """``newer`` for the rows in ``where`` (R,), or for all where it is (1,)."""
         assert isinstance(newer, Dense)
         return Dense(torch.where(where.reshape(-1, 1, 1), newer.matrix, self.matrix))
+
+
+def spectral_radius(matrix: Tensor) -> Tensor:
+    """The largest modulus of an eigenvalue, (R,), from above: |A^16|^(1/16) (Gelfand's formula), by squaring."""
+    size, power = matrix.new_ones(len(matrix)), matrix
+    for exponent in (1.0, 0.5, 0.25, 0.125):
+        norm = torch.linalg.matrix_norm(power).clamp(min=torch.finfo(matrix.dtype).tiny)
+        size = size * norm**exponent
+        power = power / norm[:, None, None]
+        power = power @ power
+    return size * torch.linalg.matrix_norm(power) ** 0.0625
 
 
 def _like(c: Any, matrix: Tensor) -> Any:
@@ -73,20 +98,33 @@ class MatrixFree:
     f: Field
     t: Tensor
     y: Tensor
+    accuracy: float = 0.0
 
     def factor(self, c: Any) -> "Krylov":
         """Nothing to factorise."""
         return Krylov(self, c)
+
+    def radius(self) -> Tensor:
+        """The spectral radius of every row's J, (R,), by ten power iterations."""
+        start = torch.cos(torch.arange(1.0, self.y.numel() + 1, device=self.y.device))
+        v = self.f.rows(start.to(self.y.dtype).reshape(self.y.shape))
+        size = torch.linalg.vector_norm(v, dim=1)
+        for _ in range(10):
+            v = self.product(v / size.clamp(min=torch.finfo(v.dtype).tiny)[:, None])
+            size = torch.linalg.vector_norm(v, dim=1)
+        return size
 
     def renewed(self, where: Tensor, newer: "Dense | MatrixFree") -> "Dense | MatrixFree":
         """``newer`` for the rows in ``where``."""
         assert isinstance(newer, MatrixFree)
         mask = where.reshape(-1, *(1,) * (self.y.dim() - 1))
         t = torch.where(mask, newer.t, self.t) if self.t.dim() else newer.t
-        return MatrixFree(self.f, t, torch.where(mask, newer.y, self.y))
+        return MatrixFree(self.f, t, torch.where(mask, newer.y, self.y), self.accuracy)
 
     def product(self, v: Tensor) -> Tensor:
         """J v for rows v (R, n)."""
+        if v.is_complex():
+            return torch.complex(self.product(v.real), self.product(v.imag))
         with torch.no_grad():
             return self.f.rows(self.f.push(self.t, self.y, v.reshape(self.y.shape)))
 
@@ -120,72 +158,148 @@ class Krylov:
         return torch.zeros(1, dtype=torch.bool, device=self.linear.y.device)
 
     def solve(self, r: Tensor) -> Tensor:
-        """x for a right-hand side (R, n), differentiable with respect to it."""
-        return _Solve.apply(self, r)
+        """x for a right-hand side (R, n), differentiable with respect to it (where c is real)."""
+        accuracy = self.linear.accuracy
+        if self.c_is_complex:
+            return gmres(self.system(self.linear.product), r.to(r.dtype.to_complex()), accuracy)
+        return _Inverse.apply(
+            lambda v: gmres(self.system(self.linear.product), v, accuracy),
+            lambda v: resolved(self.system(self.linear.transposed()), v),
+            r,
+        )
+
+    @property
+    def c_is_complex(self) -> bool:
+        return self.c.is_complex() if isinstance(self.c, Tensor) else isinstance(self.c, complex)
 
     def system(self, product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         """v -> v - c J v for one of the two products with J."""
         return lambda v: v - _like(per_row(self.c, 2), v) * product(v)
 
 
-class _Solve(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, krylov: Krylov, r: Tensor) -> Tensor:
-        ctx.krylov = krylov
-        return gmres(krylov.system(krylov.linear.product), r.detach())
+class _Inverse(torch.autograd.Function):
+    """M^-1 r for a constant matrix M, known by what solves with it and with its transpose."""
 
     @staticmethod
-    def backward(ctx: Any, bar: Tensor) -> tuple[None, Tensor]:
-        if torch.is_grad_enabled() and bar.requires_grad:
-            raise RuntimeError(
-                "second derivatives through an implicit method's matrix-free solves are not known: give jac=, or use "
-                "an explicit method"
-            )
-        return None, gmres(ctx.krylov.system(ctx.krylov.linear.transposed()), bar)
+    def forward(
+        solve: Callable[[Tensor], Tensor], transposed: Callable[[Tensor], Tensor], r: Tensor
+    ) -> Tensor:
+        return solve(r.detach())
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.solve, ctx.transposed, _ = inputs
+
+    @staticmethod
+    def backward(ctx: Any, bar: Tensor) -> tuple[None, None, Tensor]:
+        return None, None, _Inverse.apply(ctx.transposed, ctx.solve, bar)
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, __: None, tangent: Tensor) -> Tensor:
+        return _Inverse.apply(ctx.solve, ctx.transposed, tangent)
 
 
-def gmres(apply: Callable[[Tensor], Tensor], r: Tensor, basis: int = 40, restarts: int = 10) -> Tensor:
-    """x with apply(x) = r to rounding, all rows (R, n) at once (Saad & Schultz, SIAM J. Sci. Stat. Comput. 7, 1986).
+def coupled(linears: Sequence[Dense | MatrixFree], weights: Tensor) -> Callable[[Tensor], Tensor]:
+    """A function that solves x_i - sum_j weights_ij J_j x_j = r_i for rows (R, s, n), differentiable with respect to r.
 
-    Rows that are solved stay solved: their residual is zero, and so are their updates.
+    ``weights`` is (s, s), or (R, s, s).
     """
-    x = torch.zeros_like(r)
-    goal = 100 * torch.finfo(r.dtype).eps * torch.linalg.vector_norm(r, dim=1)
-    rest = r
-    for _ in range(restarts):
-        size = torch.linalg.vector_norm(rest, dim=1)
+    if isinstance(linears[0], Dense):
+        matrices = torch.stack([linear.matrix for linear in linears if isinstance(linear, Dense)], 1)
+        rows, s, n = matrices.shape[:3]
+        blocks = torch.einsum("rij,rjnm->rinjm", weights.expand(rows, s, s), matrices)
+        system = torch.eye(s * n, dtype=blocks.dtype, device=blocks.device) - blocks.reshape(rows, s * n, -1)
+        lu = torch.linalg.lu_factor_ex(system)
+        return lambda r: torch.linalg.lu_solve(lu[0], lu[1], r.reshape(rows, -1, 1)).reshape(r.shape)
+    free = [linear for linear in linears if isinstance(linear, MatrixFree)]
+
+    def each(products: Sequence[Callable[[Tensor], Tensor]], v: Tensor) -> Tensor:
+        return torch.stack([product(x) for product, x in zip(products, v.unbind(1), strict=True)], 1)
+
+    def forward(r: Tensor) -> Tensor:
+        products = [linear.product for linear in free]
+        return _flat_gmres(lambda v: v - weights @ each(products, v), r)
+
+    def backward(r: Tensor) -> Tensor:
+        products = [linear.transposed() for linear in free]
+        return _flat_gmres(lambda v: v - each(products, weights.mT @ v), r)
+
+    return lambda r: _Inverse.apply(forward, backward, r)
+
+
+def _flat_gmres(apply: Callable[[Tensor], Tensor], r: Tensor) -> Tensor:
+    """GMRES for unknowns (R, s, n)."""
+    return resolved(lambda v: apply(v.reshape(r.shape)).flatten(1), r.flatten(1)).reshape(r.shape)
+
+
+def resolved(apply: Callable[[Tensor], Tensor], r: Tensor) -> Tensor:
+    """x with apply(x) = r to rounding, for derivatives; warns where that is not reached."""
+    x = gmres(apply, r)
+    rest = torch.linalg.vector_norm(r - apply(x), dim=1)
+    if bool((rest > torch.finfo(r.dtype).eps ** 0.5 * torch.linalg.vector_norm(r, dim=1)).any()):
+        warnings.warn(
+            "GMRES did not solve the equations behind a gradient to rounding: it is inexact; take smaller steps",
+            SolverWarning,
+            stacklevel=2,
+        )
+    return x
+
+
+def gmres(apply: Callable[[Tensor], Tensor], r: Tensor, accuracy: float = 0.0) -> Tensor:
+    """x with apply(x) = r, all rows (R, n) at once (Saad & Schultz, SIAM J. Sci. Stat. Comput. 7, 1986).
+
+    The residual is at most ``accuracy`` |r|, or rounding. Started anew with a larger basis until that has all
+    dimensions, or as many as ``MEMORY`` holds. Rows that are solved stay solved: their updates are zero.
+    """
+    x, rest = torch.zeros_like(r), r
+    size = torch.linalg.vector_norm(rest, dim=1)
+    goal = max(accuracy, 100 * torch.finfo(r.dtype).eps) * size
+    basis, most = SMALL_BASIS, max(SMALL_BASIS, MEMORY // max(r.numel(), 1))
+    for _ in range(RESTARTS):
         if not bool((size > goal).any()):
             break
-        x = x + _cycle(apply, rest, size, goal, min(basis, r.shape[1]))
+        whole = min(basis, most) >= r.shape[1]
+        x = x + _cycle(apply, rest, size, goal, min(basis, most, r.shape[1]))
         rest = r - apply(x)
+        before, size = size, torch.linalg.vector_norm(rest, dim=1)
+        if whole and not bool((size < before / 2).any()):
+            break  # what is left is rounding
+        basis *= GROWTH
     return x
 
 
 def _cycle(apply: Callable[[Tensor], Tensor], r: Tensor, size: Tensor, goal: Tensor, basis: int) -> Tensor:
-    """The best correction from a Krylov space of at most ``basis`` dimensions, by modified Gram-Schmidt."""
-    tiny = torch.finfo(r.dtype).tiny
-    vectors = [r / size.clamp(min=tiny)[:, None]]
-    columns: list[Tensor] = []
+    """The best correction from a Krylov space of at most ``basis`` dimensions.
+
+    The Hessenberg matrix is made triangular, H = Q T, column by column as the vectors are made.
+    """
+    eps, tiny = torch.finfo(r.dtype).eps, torch.finfo(r.dtype).tiny
+    vectors, q, triangle = (r.new_zeros(len(r), basis + 1, n) for n in (r.shape[1], basis + 1, basis))
+    left = torch.zeros_like(q[:, 0])
+    left[:, 0] = size
+    vectors[:, 0] = r / size.clamp(min=tiny)[:, None]
     for j in range(basis):
-        w = apply(vectors[j])
-        entries = []
-        for v in vectors:
-            entries.append((v * w).sum(1))
-            w = w - entries[-1][:, None] * v
+        entries, w = _orthogonalised(vectors[:, : j + 1], apply(vectors[:, j]))
         length = torch.linalg.vector_norm(w, dim=1)
-        vectors.append(w / length.clamp(min=tiny)[:, None])
-        columns.append(torch.stack([*entries, length], 1))
-        small, left = _least_squares(columns, size)
-        if not bool((left > goal).any()):
+        goes_on = length > eps * torch.linalg.vector_norm(entries, dim=1)
+        vectors[:, j + 1] = torch.where(goes_on[:, None], w / length.clamp(min=tiny)[:, None], 0)
+        column = torch.zeros_like(left)
+        column[:, : j + 1], column[:, j + 1] = entries, length
+        triangle[:, :j, j], column = _orthogonalised(q[:, :j], column)
+        length = torch.linalg.vector_norm(column, dim=1)
+        triangle[:, j, j] = torch.where(length > 0, length, 1)
+        q[:, j] = column / length.clamp(min=tiny)[:, None]
+        left = left - (q[:, j].conj() * left).sum(1, keepdim=True) * q[:, j]
+        if not bool((torch.linalg.vector_norm(left, dim=1) > goal).any()):
             break
-    return torch.einsum("rj,jrn->rn", small, torch.stack(vectors[:-1]))
+    target = q[:, : j + 1, :1].conj() * size[:, None, None]
+    small = torch.linalg.solve_triangular(triangle[:, : j + 1, : j + 1], target, upper=True)
+    return (small.mT @ vectors[:, : j + 1])[:, 0]
 
 
-def _least_squares(columns: list[Tensor], size: Tensor) -> tuple[Tensor, Tensor]:
-    """(argmin |size e_1 - H z|, that minimum) for the Hessenberg matrices H of all rows."""
-    m = len(columns)
-    H = torch.stack([torch.nn.functional.pad(c, (0, m + 1 - c.shape[1])) for c in columns], 2)
-    target = torch.zeros_like(H[:, :, :1])
-    target[:, 0, 0] = size
-    z = torch.linalg.pinv(H) @ target
-    return z[..., 0], torch.linalg.vector_norm((H @ z - target)[..., 0], dim=1)
+def _orthogonalised(basis: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """(coefficients in an orthonormal basis (R, k, n), v without its part in it), by Gram-Schmidt, twice."""
+    first = basis.conj() @ v[:, :, None]
+    v = v[:, :, None] - basis.mT @ first
+    second = basis.conj() @ v
+    return (first + second)[..., 0], (v - basis.mT @ second)[..., 0]

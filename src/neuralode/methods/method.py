@@ -34,6 +34,16 @@ class Field(Protocol):
         """df/dt, shaped like y."""
 
 
+class SplitField(Protocol):
+    """f as an implicit-explicit method sees it: the sum of two."""
+
+    explicit: Field
+    implicit: Field
+
+    def parts(self, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Both at one place."""
+
+
 class Step(NamedTuple):
     """One trial step.
 
@@ -43,7 +53,11 @@ class Step(NamedTuple):
         carry: what the next step needs of this one, differentiable.
         stages: what ``Method.dense`` and ``Method.retake`` need of this step; tensors, one row a sample where samples
             step by themselves.
-        work: handed to the next trial step, whether this one is accepted or not.
+        work: handed to the next trial step, whether this one is accepted or not. Where samples step by themselves it
+            is cut down when some of them leave (``compact=True``) and saved when a ``Stepper`` is: it is a structure
+            (tuples, dicts, dataclasses) whose tensors have one row a sample or a first dimension that is not as
+            long as the batch; after the first step it keeps its structure. What else it holds (functions, the field)
+            does not change from step to step.
         calls: evaluations of f that a sample alone would have made, int or (B,); None: ``Method.evaluations``.
         jacobians: likewise those of df/dy.
         trouble: 0, or the ``Status`` that this trial would end with if no smaller step could be tried; int or (B,).
@@ -78,6 +92,11 @@ def itself(tolerance: Tolerance) -> Any:
     return tolerance
 
 
+def nothing(work: Any) -> dict[str, Any]:
+    """The report of a method with nothing to say of itself."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Method:
     """A method as every engine and every gradient uses it.
@@ -108,6 +127,8 @@ class Method:
         decide: ``decide(step, tolerance, y, h) -> Verdict`` for a method with a control of its own.
         real: whether complex states are handed to it as pairs of reals.
         gradients: names of the gradients that can be taken through it.
+        report: ``report(work) -> dict`` after the last step: what the method has to say of itself, by name.
+        split: whether it takes f as a pair (f_explicit, f_implicit), and gets a ``SplitField``.
         state: ``"any"``, or ``"pair"``: two leaves of one shape, (q, p), raveled to (..., 2 n), with dq/dt a function
             of (t, p) and dp/dt of (t, q).
     """
@@ -132,6 +153,8 @@ class Method:
     decide: Callable[[Step, Tolerance, Tensor, Size], Verdict] | None = None
     real: bool = False
     gradients: tuple[str, ...] = ALL_GRADIENTS
+    report: Callable[[Any], dict[str, Any]] = nothing
+    split: bool = False
     state: str = "any"
 
     def again(self, f: Any, t: Size, h: Size, y: Tensor, carry: Carry, stages: Stages) -> Step:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..control import Tolerance
+from ..control import Tolerance, power
 from ..ops import merge
 
 MOST = 7  # with a tolerance of the user's
@@ -19,6 +19,8 @@ MOST_TO_ROUNDING = 40
 LEFT_IN_A_ROOT = 0.03
 # In units of 16 eps: where an iteration that no longer contracts has met rounding, not divergence.
 ROUNDING_STALL = 1e3
+# In the same units: an iteration's error, unlike rounding, has the same sign step by step, and adds up.
+FAR_BELOW_ROUNDING = 2.0**-8
 
 
 class Root(NamedTuple):
@@ -53,7 +55,7 @@ def newton(
     one (or larger) when nothing is known.
     """
     kappa, most = accuracy(tolerance, x), MOST if tolerance.given else MOST_TO_ROUNDING
-    rate = rate.clamp(min=torch.finfo(torch.float64).eps) ** 0.8
+    rate = power(rate.clamp(min=torch.finfo(torch.float64).eps), 0.8)
     active = torch.ones_like(rate, dtype=torch.bool)
     converged, iterations = torch.zeros_like(active), torch.zeros_like(active, dtype=torch.long)
     theta, before = torch.zeros_like(rate), None
@@ -66,7 +68,7 @@ def newton(
             ratio = length / before.clamp(min=torch.finfo(torch.float64).tiny)
             theta = torch.where(active, ratio, theta)
             rate = torch.where(active, theta / (1 - theta), rate)
-            hopeless = theta ** (most - 1 - count) / (1 - theta) * length > kappa
+            hopeless = power(theta, most - 1 - count) / (1 - theta) * length > kappa
             good = good & (theta < 1) & ~hopeless if tolerance.given else good & (theta < 2)
             if not tolerance.given:
                 converged = converged | (active & (theta > 0.5) & (length <= ROUNDING_STALL))
@@ -82,6 +84,6 @@ def newton(
 def accuracy(tolerance: Tolerance, x: Tensor) -> float:
     """The error left in a root, in units of the tolerance: a little of it, and no more than rounding leaves."""
     if not tolerance.given:
-        return 1.0
+        return FAR_BELOW_ROUNDING
     rtol = float(tolerance.rtol.min()) if isinstance(tolerance.rtol, Tensor) else tolerance.rtol
     return max(LEFT_IN_A_ROOT, 10 * torch.finfo(x.dtype).eps / rtol if rtol > 0 else 0.0)

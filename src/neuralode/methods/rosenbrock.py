@@ -1,6 +1,7 @@
 """Rosenbrock methods: linear systems with I - h gamma J in place of equations (Hairer II, section IV.7, eq. 7.25).
 
-J is that of the step's own start, or the order is lost: one Jacobian a step, kept for a step that is tried again.
+J is that of the step's own start, or the order is lost: one Jacobian a step, kept for a step that is tried again. The
+slope at a step's end begins the next one.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,6 +36,9 @@ def rosenbrock(tableau: RosenbrockTableau) -> Method:
     """The method of a tableau."""
     gamma = float(tableau.gamma)
 
+    def init(f: Field, t: Size, y: Tensor) -> Carry:
+        return (f(stage_times(t, t * 0.0, (0.0,), y)[0], y),)
+
     def step(f: Field, t: Size, h: Size, y: Tensor, carry: Carry, work: Work) -> Step:
         times = stage_times(t, h, tableau.nodes, y)
         work, renewed = _linearized(f, times[0], t, h, y, work)
@@ -42,13 +46,15 @@ def rosenbrock(tableau: RosenbrockTableau) -> Method:
         system = work.linear.factor(h * gamma)
         solved: list[Tensor] = []
         for i in range(tableau.stages):
-            right = _right(tableau, f, i, times, h, y, solved, work.rate)
+            slope = carry[0] if i == 0 else f(times[i], _sum(y, tableau.a_terms[i], solved))
+            right = _right(tableau, i, h, slope, solved, work.rate)
             solved.append(system.solve(f.rows(right)).reshape(y.shape))
         fine = flags(h, y, True)
+        y1 = _sum(y, tableau.m_terms, solved)
         return Step(
-            _sum(y, tableau.m_terms, solved),
+            y1,
             combine(None, 1.0, tableau.error_terms, solved),
-            (),
+            (f(stage_times(t, h, (1.0,), y)[0], y1),),
             tuple(solved),
             work,
             tableau.stages,
@@ -62,12 +68,14 @@ def rosenbrock(tableau: RosenbrockTableau) -> Method:
         rate = f.rate(times[0], y)
         solved: list[Tensor] = []
         for i, known in enumerate(stages):
-            right = _right(tableau, f, i, times, h, y, solved, rate)
+            slope = carry[0] if i == 0 else f(times[i], _sum(y, tableau.a_terms[i], solved))
+            right = _right(tableau, i, h, slope, solved, rate)
             residual = _residual(f, times[0], h, gamma, y, right)
             solved.append(corrected(residual, system.solve, f.rows(known)).reshape(y.shape))
-        return Step(_sum(y, tableau.m_terms, solved), None, (), tuple(solved))
+        y1 = _sum(y, tableau.m_terms, solved)
+        return Step(y1, None, (f(stage_times(t, h, (1.0,), y)[0], y1),), tuple(solved))
 
-    inside = polynomial(tableau.dense_floats)
+    inside = polynomial(tableau.dense_bernstein)
 
     def dense(theta: Size, h: Size, y: Tensor, stages: Sequence[Tensor]) -> Tensor:
         return inside(theta, torch.ones_like(h) if isinstance(h, Tensor) else 1.0, y, stages)
@@ -81,7 +89,7 @@ def rosenbrock(tableau: RosenbrockTableau) -> Method:
         error_order=tableau.error_order,
         dense_order=tableau.dense_order,
         evaluations=tableau.stages,
-        init=lambda f, t, y: (),
+        init=init,
         step=step,
         dense=dense,
         source=tableau.source,
@@ -110,17 +118,9 @@ def _of_all(singular: Tensor, like: Tensor) -> Tensor:
 
 
 def _right(
-    tableau: RosenbrockTableau,
-    f: Field,
-    i: int,
-    times: tuple[Tensor, ...],
-    h: Size,
-    y: Tensor,
-    solved: list[Tensor],
-    rate: Tensor,
+    tableau: RosenbrockTableau, i: int, h: Size, slope: Tensor, solved: list[Tensor], rate: Tensor
 ) -> Tensor:
     """h gamma f(stage i) + gamma sum_j C_ij u_j + h^2 gamma d_i df/dt."""
-    slope = f(times[i], _sum(y, tableau.a_terms[i], solved))
     right = combine(None, h, ((0, float(tableau.gamma)),), (slope,))
     if tableau.rates[i]:
         right = right + combine(None, h * h, ((0, tableau.rates[i]),), (rate,))

@@ -1,14 +1,14 @@
 """Explicit Runge-Kutta: one step function over any tableau (Hairer, Norsett, Wanner I, eq. II.1.8)."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..control import Tolerance
-from ..ops import Size, combine, constant, spread, stage_times
+from ..ops import Size, combine, spread, stage_times
 from ..tableaus import Tableau
+from .continuous import polynomial
 from .method import Carry, Field, Method, Stages, Step
 
 
@@ -44,20 +44,6 @@ def runge_kutta(tableau: Tableau) -> Method:
             found.append(f(time, combine(y, h, numbers, found)))
         return tuple(found)
 
-    def dense(theta: Size, h: Size, y: Tensor, stages: Sequence[Tensor]) -> Tensor:
-        basis = bernstein(theta, len(tableau.dense[0]))
-        if isinstance(h, float):
-            weights = [
-                (i, sum(number * value for number, value in zip(row, basis, strict=True)))
-                for i, row in enumerate(tableau.dense_bernstein)
-            ]
-            return combine(y, h, weights, stages)
-        table = constant(tableau.dense_bernstein, h.device) @ torch.stack(basis)
-        slope = spread(table[0], y) * stages[0]
-        for weights_of_one, stage in zip(table[1:], stages[1:], strict=True):
-            slope = torch.addcmul(slope, spread(weights_of_one, y), stage)
-        return torch.addcmul(y, slope, spread(h, y))
-
     return Method(
         name=tableau.name,
         order=tableau.order,
@@ -69,7 +55,7 @@ def runge_kutta(tableau: Tableau) -> Method:
         evaluations=tableau.stages - tableau.fsal,
         init=init,
         step=step,
-        dense=dense,
+        dense=polynomial(tableau.dense_bernstein),
         source=tableau.source,
         tableau=tableau,
         extend=extend if tableau.extra else None,
@@ -89,12 +75,3 @@ def damped(error: Tensor, other: Tensor, y: Tensor, y1: Tensor, tolerance: Toler
     size = torch.hypot(first, 0.1 * second)
     factor = torch.where(size == 0, 0.0, first / size)
     return error * (factor if tolerance.batch is None else spread(factor, y))
-
-
-def bernstein(theta: Any, n: int) -> list[Any]:
-    """theta^k (1 - theta)^(n - k), k = 1 ... n."""
-    up, down = [theta], [1.0 - theta]
-    for _ in range(n - 1):
-        up.append(up[-1] * theta)
-        down.append(down[-1] * (1.0 - theta))
-    return [up[k - 1] * down[n - k - 1] for k in range(1, n)] + [up[n - 1]]

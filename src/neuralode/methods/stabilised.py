@@ -211,7 +211,7 @@ def _as_it_is(
 def _composed(
     f: Field, y: Tensor, f0: Tensor, rise: Tensor, weights: Weights
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Four stages more, and the difference from an embedded solution that uses f(t + h, y1) too (Abdulle, section 3)."""
+    """Four stages more, and the difference from an embedded solution that uses f(t + h, y1) too (Abdulle 2002)."""
     a, b, e = weights.finish[:6], weights.finish[6:10], weights.finish[10:]
     slopes: list[Tensor] = []
     for i, time in enumerate(weights.after[:-1]):

@@ -29,8 +29,8 @@ class Solving(nn.Module):
     """
 
     method: str
-    rtol: float | Tensor
-    atol: float | Tensor
+    rtol: Any
+    atol: Any
     batch: str | None
     gradient: Any
     backend: str

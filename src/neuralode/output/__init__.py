@@ -1,6 +1,7 @@
 """What is kept of the steps: outputs, tapes for gradients, knots for dense output."""
 
-from .batch_tape import Attempt, BatchRecorder
+from .batch_row import Attempt
+from .batch_tape import BatchRecorder
 from .dense import DenseOutput
 from .tape import Knots, Recorder, Tape
 

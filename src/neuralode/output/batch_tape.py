@@ -1,85 +1,15 @@
 """What a solve keeps of its steps when every sample steps by itself: outputs, tape and knots, sample by sample."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..ops import merge
+from .alignment import Alignment
+from .batch_row import Attempt, BatchRow, Pairs, read_pairs
 from .tape import Dense, Knots
-
-
-class Pairs(NamedTuple):
-    """Outputs as index pairs: row of t_eval, sample, and the place theta in that sample's step."""
-
-    time: Tensor
-    sample: Tensor
-    theta: Tensor
-
-
-class Attempt(NamedTuple):
-    """One trip of the loop: every sample's trial step, and who accepted it.
-
-    ``stages`` are what dense output needs, ``solved`` those that retaking the step needs.
-    """
-
-    t: Tensor
-    h: Tensor
-    y: Tensor
-    carry: tuple[Tensor, ...]
-    stages: tuple[Tensor, ...]
-    solved: tuple[Tensor, ...]
-    accept: Tensor
-
-
-def read_pairs(
-    dense: Dense, pairs: Pairs, inside: bool, h: Tensor, y: Tensor, y1: Tensor, stages: Sequence[Tensor]
-) -> Tensor:
-    """The outputs of some samples' steps, (m, ...); without one ``inside`` a step, no dense stages are needed."""
-    b = pairs.sample
-    if not inside:
-        return y1[b]
-    found = dense(pairs.theta, h[b], y[b], [k[b] for k in stages])
-    return merge(pairs.theta == 1.0, y1[b], found)
-
-
-@dataclass(frozen=True)
-class BatchRow:
-    """The n-th accepted step of every sample that has one (``active``); the others stand still, h = 0."""
-
-    t: Tensor
-    h: Tensor
-    y: Tensor
-    carry: tuple[Tensor, ...]
-    active: Tensor
-    pairs: Pairs
-    stages: tuple[Tensor, ...]
-
-    @cached_property
-    def inside(self) -> bool:
-        """Whether an output lies strictly inside some sample's step."""
-        return bool((self.pairs.theta != 1.0).any())
-
-    def read(self, dense: Dense, y: Tensor, y1: Tensor, stages: Sequence[Tensor]) -> list[Tensor]:
-        """The outputs of this step, as one tensor (m, ...); nothing without any."""
-        if not len(self.pairs.time):
-            return []
-        return [read_pairs(dense, self.pairs, self.inside, self.h, y, y1, stages)]
-
-    def bars(self, grad_ys: Tensor) -> Sequence[Tensor]:
-        """The cotangents of what ``read`` gives."""
-        return [grad_ys[self.pairs.time, self.pairs.sample]] if len(self.pairs.time) else []
-
-    def masked(self, cotangent: Tensor) -> Tensor:
-        """The part of a cotangent that enters this step: that of the active samples."""
-        return merge(self.active, cotangent, torch.zeros_like(cotangent))
-
-    def merge(self, new: Tensor, old: Tensor) -> Tensor:
-        """The cotangent before this step: unchanged for samples that stood still."""
-        return merge(self.active, new, old)
 
 
 @dataclass(frozen=True)
@@ -112,59 +42,19 @@ class BatchTape:
         if not self.attempts:
             return []
         aligned = Alignment(self.attempts)
-        groups = aligned.groups(self.found)
-        return [aligned.row(n, groups[n]) for n in range(aligned.longest)]
-
-
-class Alignment:
-    """Where each sample's n-th accepted step is among the trips of the loop."""
-
-    def __init__(self, attempts: list[Attempt]) -> None:
-        self.t, self.h, self.y = (torch.stack(column) for column in list(zip(*attempts, strict=True))[:3])
-        self.carry = [torch.stack(column) for column in zip(*(a.carry for a in attempts), strict=True)]
-        self.solved = [torch.stack(column) for column in zip(*(a.solved for a in attempts), strict=True)]
-        accept = torch.stack([a.accept for a in attempts])
-        self.counts = accept.sum(0)
-        self.longest = int(self.counts.max())
-        self.number = accept.cumsum(0) - 1
-        self.samples = torch.arange(accept.shape[1], device=accept.device)
-        self.trip = torch.zeros((self.longest, accept.shape[1]), dtype=torch.long, device=accept.device)
-        trips, samples = accept.nonzero(as_tuple=True)
-        self.trip[self.number[trips, samples], samples] = trips
-
-    def row(self, n: int, pairs: Pairs) -> BatchRow:
-        active = n < self.counts
-        at = (self.trip[n], self.samples)
-        h = torch.where(active, self.h[at], 0.0)
-        carry, solved = (tuple(part[at] for part in parts) for parts in (self.carry, self.solved))
-        return BatchRow(self.t[at], h, self.y[at], carry, active, pairs, solved)
-
-    def groups(self, found: list[Pairs]) -> list[Pairs]:
-        """The outputs of every row: ``found`` regrouped from trips of the loop to step numbers."""
-        trips = torch.cat([torch.full_like(pairs.time, trip) for trip, pairs in enumerate(found)])
-        time, sample, theta = (torch.cat(column) for column in zip(*found, strict=True))
-        rows = self.number[trips, sample]
-        order = torch.argsort(rows, stable=True)
-        sizes = torch.bincount(rows, minlength=self.longest).tolist()
-        columns = (column[order].split(sizes) for column in (time, sample, theta))
-        return [Pairs(*group) for group in zip(*columns, strict=True)]
-
-    def knots(self, attempts: list[Attempt]) -> Knots:
-        """All steps stacked, (N, B, ...); samples with fewer steps repeat their first one with h = 0."""
-        at = (self.trip, self.samples.expand_as(self.trip))
-        active = torch.arange(self.longest, device=self.counts.device)[:, None] < self.counts
-        stages = zip(*(a.stages for a in attempts), strict=True)
-        return Knots(
-            self.t[at],
-            torch.where(active, self.h[at], 0.0),
-            self.y[at],
-            tuple(torch.stack(column)[at] for column in stages),
-        )
+        return aligned.rows(self.attempts, aligned.groups(self.found))
 
 
 @dataclass
 class BatchRecorder:
-    """Evaluates the outputs of accepted steps as they are made, and keeps the tape and the knots if wanted."""
+    """Evaluates the outputs of accepted steps as they are made, and keeps the tape and the knots if wanted.
+
+    Attributes:
+        times: (T, B) for the whole batch, or ``"steps"``.
+        samples: whose steps are recorded; all others have ended.
+        columns: their output times.
+        cursor: how many outputs each of them has.
+    """
 
     times: Any
     sign: Tensor
@@ -178,8 +68,9 @@ class BatchRecorder:
     def begin(self, t0: Tensor, y0: Tensor) -> None:
         """Outputs at t0."""
         self.samples = torch.arange(len(t0), device=t0.device)
-        if isinstance(self.times, Tensor):
-            self.keys = (self.times * self.sign).T.contiguous()
+        self.columns = self.times
+        if isinstance(self.columns, Tensor):
+            self.keys = (self.columns * self.sign).T.contiguous()
             self.cursor = self._reached(t0)
         else:
             self.cursor = torch.ones_like(self.samples)
@@ -187,31 +78,38 @@ class BatchRecorder:
         self.ends = t0
         self.step_times = [t0]
 
+    def narrow(self, keep: Tensor) -> None:
+        """Record the steps of some of these samples from now on."""
+        self.samples, self.cursor, self.sign = self.samples[keep], self.cursor[keep], self.sign[keep]
+        if isinstance(self.columns, Tensor):
+            self.keys, self.columns = self.keys[keep], self.columns[:, keep]
+
     def _reached(self, t: Tensor) -> Tensor:
         """How many output times of each sample lie at or before t."""
         return torch.searchsorted(self.keys, (t * self.sign)[:, None], right=True)[:, 0]
 
     def reach(self, t1: Tensor, accept: Tensor) -> Tensor:
         """How many outputs every sample has after a step to t1, for the samples that accept it."""
-        after = self._reached(t1) if isinstance(self.times, Tensor) else self.cursor + 1
+        after = self._reached(t1) if isinstance(self.columns, Tensor) else self.cursor + 1
         return torch.where(accept, after, self.cursor)
 
     def inside(self, after: Tensor, t1: Tensor) -> Tensor:
         """Which samples have an output strictly inside a step to t1, where ``after`` is what ``reach`` said."""
         hits = after - self.cursor
-        if not isinstance(self.times, Tensor) or not len(self.times):
+        if not isinstance(self.columns, Tensor) or not len(self.columns):
             return torch.zeros_like(hits, dtype=torch.bool)
-        first = self.times[self.cursor.clamp(max=len(self.times) - 1), self.samples]
+        first = self.columns.gather(0, self.cursor.clamp(max=len(self.columns) - 1)[None])[0]
         return (hits > 0) & (first != t1)
 
     def _pairs(self, before: Tensor, after: Tensor, t: Tensor, h: Tensor) -> Pairs:
         hits = after - before
-        sample = torch.repeat_interleave(self.samples, hits)
-        offset = torch.arange(len(sample), device=sample.device) - (hits.cumsum(0) - hits)[sample]
-        time = before[sample] + offset
-        if not isinstance(self.times, Tensor):
-            return Pairs(time, sample, torch.ones_like(h[sample]))
-        return Pairs(time, sample, (self.times[time, sample] - t[sample]) / h[sample])
+        place = torch.repeat_interleave(hits)
+        sample = self.samples[place]
+        offset = torch.arange(len(place), device=place.device) - (hits.cumsum(0) - hits)[place]
+        time = before[place] + offset
+        if not isinstance(self.columns, Tensor):
+            return Pairs(time, sample, torch.ones_like(h[place]), place)
+        return Pairs(time, sample, (self.columns[time, place] - t[place]) / h[place], place)
 
     def keep(
         self, t1: Tensor, after: Tensor, any_output: bool, any_inside: bool, attempt: Attempt, y1: Tensor
@@ -223,29 +121,29 @@ class BatchRecorder:
         if any_output:
             pairs = self._pairs(self.cursor, after, attempt.t, attempt.h)
             ends = self._at_end(pairs, t1)
-            pairs = Pairs(pairs.time, pairs.sample, torch.where(ends, 1.0, pairs.theta))
+            pairs = pairs._replace(theta=torch.where(ends, 1.0, pairs.theta))
             self.values.append(
                 read_pairs(self.dense, pairs, any_inside, attempt.h, attempt.y, y1, attempt.stages)
             )
         else:
             empty = self.samples[:0]
-            pairs = Pairs(empty, empty, attempt.t[:0])
+            pairs = Pairs(empty, empty, attempt.t[:0], empty)
         self.cursor = after
         self.found.append(pairs)
         if self.with_tape or self.with_knots:
             self.attempts.append(attempt if self.with_knots else attempt._replace(stages=()))
         if not isinstance(self.times, Tensor):
-            self.step_times.append(t1[pairs.sample])
+            self.step_times.append(t1[pairs.place])
 
     def _at_end(self, pairs: Pairs, t1: Tensor) -> Tensor:
-        if not isinstance(self.times, Tensor):
+        if not isinstance(self.columns, Tensor):
             return torch.ones_like(pairs.theta, dtype=torch.bool)
-        return self.times[pairs.time, pairs.sample] == t1[pairs.sample]
+        return self.columns[pairs.time, pairs.place] == t1[pairs.place]
 
     def outputs(self, y0: Tensor) -> Tensor:
         """(T, B, ...); rows that were not reached hold NaN."""
         time, sample = self._all_pairs()
-        count = len(self.times) if isinstance(self.times, Tensor) else int(self.cursor.max())
+        count = len(self.times) if isinstance(self.times, Tensor) else self._longest(time)
         blank = y0.new_full((count, *y0.shape), torch.nan)
         return blank.index_put_((time, sample), torch.cat([y0[self.start.sample], *self.values]))
 
@@ -254,8 +152,11 @@ class BatchRecorder:
         if isinstance(self.times, Tensor):
             return self.times
         time, sample = self._all_pairs()
-        blank = self.ends.new_full((int(self.cursor.max()), len(self.samples)), torch.nan)
+        blank = self.ends.new_full((self._longest(time), len(self.ends)), torch.nan)
         return blank.index_put_((time, sample), torch.cat(self.step_times))
+
+    def _longest(self, time: Tensor) -> int:
+        return int(time.max()) + 1 if len(time) else 0
 
     def _all_pairs(self) -> tuple[Tensor, Tensor]:
         groups = [self.start, *self.found]

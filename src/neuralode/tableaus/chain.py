@@ -1,4 +1,4 @@
-"""The record that holds one stabilised explicit step: a chain of stages in a three-term recurrence, and what follows."""
+"""The record of one stabilised explicit step: a chain of stages in a three-term recurrence, and what follows it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

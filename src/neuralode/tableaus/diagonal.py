@@ -5,7 +5,7 @@ from fractions import Fraction
 from functools import cached_property
 from math import isqrt
 
-from .tableau import Row, Terms, row, terms
+from .tableau import Row, Terms, bernstein, row, terms
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class DiagonalTableau:
         return tuple(float(node) for node in self.c)
 
     @cached_property
-    def dense_floats(self) -> tuple[tuple[float, ...], ...]:
-        return tuple(tuple(float(number) for number in numbers) for numbers in self.dense)
+    def dense_bernstein(self) -> tuple[tuple[float, ...], ...]:
+        return bernstein(self.dense)
 
     @cached_property
     def guesses(self) -> tuple[Terms, ...]:

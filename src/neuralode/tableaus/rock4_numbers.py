@@ -1,7 +1,7 @@
 """The numbers of ROCK4: for each degree m of the chain of stages, those of its recurrence and of the four stages after.
 
-Abdulle, SIAM J. Sci. Comput. 23 (2002) 2041-2054, as in its code rock4.f; 13 to 16 digits. ``rock4.py`` says what they
-are.
+Abdulle, SIAM J. Sci. Comput. 23 (2002) 2041-2054; 13 to 16 digits. ``rock4.py`` says what they are. The published
+degrees 129, 138 and 148 are left out: with the digits there are, |R| passes one inside their intervals.
 """
 
 # fmt: off

@@ -5,7 +5,7 @@ from fractions import Fraction
 from functools import cached_property
 
 from .diagonal import root
-from .tableau import Row, Terms, row, terms
+from .tableau import Row, Terms, bernstein, row, terms
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class RosenbrockTableau:
         return tuple(float(self.gamma * number) for number in self.d)
 
     @cached_property
-    def dense_floats(self) -> tuple[tuple[float, ...], ...]:
-        return tuple(tuple(float(number) for number in numbers) for numbers in self.dense)
+    def dense_bernstein(self) -> tuple[tuple[float, ...], ...]:
+        return bernstein(self.dense)
 
 
 def _stiffly_accurate(

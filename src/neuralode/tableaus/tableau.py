@@ -30,6 +30,22 @@ def terms(numbers: Row) -> Terms:
     return tuple((i, float(number)) for i, number in enumerate(numbers) if number)
 
 
+def bernstein(lines: tuple[Row, ...]) -> tuple[tuple[float, ...], ...]:
+    """Polynomials sum_j number_j theta^j, j = 1 ... n, as coefficients of theta^k (1 - theta)^(n - k), k = 1 ... n.
+
+    Coefficients of powers reach 1e4 and cancel; these stay near the values of the polynomials, so that the weights of
+    a dense output come out to rounding.
+    """
+    n = len(lines[0])
+    return tuple(
+        tuple(
+            float(sum((comb(n - j, k - j) * numbers[j - 1] for j in range(1, k + 1)), Fraction(0)))
+            for k in range(1, n + 1)
+        )
+        for numbers in lines
+    )
+
+
 @dataclass(frozen=True)
 class Tableau:
     """An explicit Runge-Kutta method with its embedded error and its dense output.
@@ -142,16 +158,6 @@ class Tableau:
 
     @cached_property
     def dense_bernstein(self) -> tuple[tuple[float, ...], ...]:
-        """Dense weights of the kept and extra stages: coefficients of theta^k (1 - theta)^(n - k), k = 1 ... n.
-
-        Coefficients of powers reach 1e4 and cancel; these stay near the values of the polynomials, so that the
-        weights come out to rounding.
-        """
-        n = len(self.dense[0])
-        return tuple(
-            tuple(
-                float(sum((comb(n - j, k - j) * self.dense[i][j - 1] for j in range(1, k + 1)), Fraction(0)))
-                for k in range(1, n + 1)
-            )
-            for i in (*self.kept, *range(self.stages, self.stages + self.extra))
-        )
+        """Dense weights of the kept and extra stages."""
+        places = (*self.kept, *range(self.stages, self.stages + self.extra))
+        return bernstein(tuple(self.dense[i] for i in places))
