@@ -161,3 +161,26 @@ def test_options_that_need_the_whole(option):
 
 def test_empty_states_are_finished():
     assert neuralode.Solver().start(lambda t, y: -y, (0.0, 1.0), torch.zeros(0)).finished
+
+
+@pytest.mark.parametrize("batch", [None, "independent"])
+@pytest.mark.parametrize("method", ["bdf", "radau5", "rodas5p", "auto", "rkc2", "dop853"])
+def test_every_kind_of_method_goes_on_from_what_it_saved(method, batch):
+    solver = Solver(method=method, batch=batch, rtol=1e-4)
+    first = solver.start(VAN_DER_POL.f, SPAN, Y0)
+    for _ in range(3):
+        first.step()
+    again = solver.start(VAN_DER_POL.f, SPAN, Y0)
+    again.load_state_dict(through_files(first.state_dict()))
+    assert same(run_on(again), run_on(first))
+
+
+@pytest.mark.parametrize("method", ["dopri5", "trbdf2"])
+def test_complex_states(method):
+    solver = Solver(method=method)
+    y0 = torch.tensor([1.0 + 1.0j, 2.0j])
+    first = solver.start(lambda t, y: 1j * y, SPAN, y0)
+    first.step()
+    again = solver.start(lambda t, y: 1j * y, SPAN, y0)
+    again.load_state_dict(through_files(first.state_dict()))
+    assert again.y.dtype == y0.dtype and same(run_on(again), run_on(first))

@@ -2,11 +2,12 @@
 
 A leaf's name is its way through tuples, dicts and records, joined by points: ``state.carry.0``. What is neither a
 tensor nor a number, string or None (functions, a vector field) is not saved: it comes from the structure that the
-values are put back into.
+values are put back into. Complex tensors are saved as pairs of reals (..., 2), which every file format knows.
 """
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .layout import leaves, rebuild
@@ -37,8 +38,16 @@ def _named(tree: Any) -> list[tuple[str, Any]]:
 
 
 def _copy(leaf: Any) -> Any:
-    return leaf.detach().clone().contiguous() if isinstance(leaf, Tensor) else leaf
+    if not isinstance(leaf, Tensor):
+        return leaf
+    leaf = leaf.detach().resolve_conj()
+    return (torch.view_as_real(leaf) if leaf.is_complex() else leaf).clone(
+        memory_format=torch.contiguous_format
+    )
 
 
 def _put(value: Any, leaf: Any) -> Any:
-    return value.to(leaf.device) if isinstance(value, Tensor) and isinstance(leaf, Tensor) else value
+    if not (isinstance(value, Tensor) and isinstance(leaf, Tensor)):
+        return value
+    value = value.to(leaf.device)
+    return torch.view_as_complex(value.contiguous()) if leaf.is_complex() else value

@@ -158,10 +158,10 @@ class Stepper:
             raise ValueError(
                 f"the state is one of method {saved.get('method')!r}, not {self.problem.method.name!r}"
             )
-        y = saved.get("state.y")
-        if not isinstance(y, Tensor) or (y.shape, y.dtype) != (self.problem.y0.shape, self.problem.y0.dtype):
+        y, own = saved.get("state.y"), flatten({"y": self.problem.y0})["y"]
+        if not isinstance(y, Tensor) or (y.shape, y.dtype) != (own.shape, own.dtype):
             raise ValueError(
-                f"the state holds y of shape {tuple(getattr(y, 'shape', ()))}, y0 has {tuple(self.problem.y0.shape)}"
+                f"the state holds y of shape {tuple(getattr(y, 'shape', ()))}, y0 has {tuple(own.shape)}"
             )
         found = self._fitted(dict(saved))
         tally, counts = self.problem.field.tally, found["counts"]

@@ -26,7 +26,8 @@ SLOW = (*((problem, None) for problem in PROBLEMS), (VAN_DER_POL, "independent")
 def ladder(method: Method) -> list[float]:
     """Tolerances from where the leading error term rules down to steps of about 1e-3 of the span, or to rounding."""
     ends = {"fehlberg2": (-4, -7), "heun_euler": (-2.5, -5), "bosh3": (-4, -8)}
-    return np.logspace(*ends.get(method.name, (-3, max(-12.0, -2.5 * (method.error_order + 1)))), 6).tolist()
+    deepest = max(-12.0, -2.5 * max(method.error_order + 1, method.order))
+    return np.logspace(*ends.get(method.name, (-3, deepest)), 6).tolist()
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -36,11 +36,11 @@ def after(control, *ratios, sizes=None):
 
 
 def test_formulas():
-    """k = 5 here; the ratios are taken so that no limit is met."""
+    """k = 5 here; the ratios are taken so that no limit is met. Steps are sized for the ratio 0.9^k."""
     assert after(CONTROLLERS["i"], 0.5) == pytest.approx(0.9 * 0.5**-0.2)
-    assert after(Controller(), 0.3, 0.5) == pytest.approx(0.9 * 0.5**-0.14 * 0.3**0.08)
+    assert after(Controller(), 0.3, 0.5) == pytest.approx(0.9 ** (0.7 - 0.4) * 0.5**-0.14 * 0.3**0.08)
     b1, b2, b3 = PIDController().beta
-    expected = 0.9 * 0.5 ** (-b1 / 5) * 0.3 ** (-b2 / 5) * 0.7 ** (-b3 / 5)
+    expected = 0.9 ** (b1 + b2 + b3) * 0.5 ** (-b1 / 5) * 0.3 ** (-b2 / 5) * 0.7 ** (-b3 / 5)
     assert after(PIDController(), 0.7, 0.3, 0.5) == pytest.approx(expected)
     # The error rose from .3 to .5 while the step shrank: the trend says less than the elementary controller.
     expected = 0.9 * 0.8 * (0.3 / 0.5**2) ** 0.2
@@ -107,8 +107,8 @@ def test_rejections_on_a_rough_problem(batch):
                 batch=batch,
             )
         counts[name] = int(torch.as_tensor(sol.rejected).max()), int(torch.as_tensor(sol.nfev).max())
-    # Filters of the error's history reject less than half as often as the elementary controller, and cost no more.
-    assert counts["pid"][0] < 0.5 * counts["i"][0] and counts["pi"][0] < 0.5 * counts["i"][0]
+    # Filters of the error's history, aimed at the same ratio, reject less often than the elementary controller.
+    assert counts["pid"][0] < 0.85 * counts["i"][0] and counts["pi"][0] < 0.85 * counts["i"][0]
     assert counts["pid"][1] < counts["i"][1]
 
 

@@ -32,4 +32,4 @@ class Controller(StepControl):
         return power(ratio, -self.alpha / k) * power(past[0], self.beta / k)
 
     def remember(self, ratio: Any, size: Any, past: Memory) -> Memory:
-        return (clip(ratio, 1e-4, 1.0),)
+        return (clip(ratio, 1e-4, 1e4),)

@@ -36,4 +36,4 @@ class PIDController(StepControl):
         return power(ratio, -b1 / k) * power(past[0], -b2 / k) * power(past[1], -b3 / k)
 
     def remember(self, ratio: Any, size: Any, past: Memory) -> Memory:
-        return clip(ratio, 1e-4, 1.0), past[0]
+        return clip(ratio, 1e-4, 1e4), past[0]

@@ -34,4 +34,4 @@ class PredictiveController(StepControl):
         return select(known & (predicted < plain), predicted, plain)
 
     def remember(self, ratio: Any, size: Any, past: Memory) -> Memory:
-        return clip(ratio, self.floor, 1.0), size
+        return clip(ratio, self.floor, 1e4), size

@@ -18,7 +18,8 @@ Memory = tuple[
 class StepControl:
     """Accept a step or reject it, and scale the next one; a controller adds how steps grow after accepted ones.
 
-    With r the error ratio (a step is accepted when r <= 1) and k = error_order + 1, a rejected step is tried again
+    With r the error ratio (a step is accepted when r <= 1) and k = error_order + 1, steps are sized for the ratio
+    safety^k, whatever the controller remembers; a rejected step is tried again
     at safety r^(-1 / k) of its size, and the step after it does not grow; a ratio that is not finite counts as
     enormous.
 
@@ -48,10 +49,11 @@ class StepControl:
         ceiling, *past = self._remembered(memory)
         accept = ratio <= 1.0
         ratio = clip(select(ratio < 1e10, ratio, 1e10), 1e-10, 1e10)  # NaN fails every comparison
-        grown = self.safety * self.growth(ratio, size, tuple(past), k)
+        aimed = clip(ratio * self.safety**-k, 1e-10, 1e10)
+        grown = self.growth(aimed, size, tuple(past), k)
         shrunk = self.safety * power(ratio, -1.0 / k)
         factor = select(accept, clip(grown, self.smallest, ceiling), clip(shrunk, self.smallest, 1.0))
-        now = self.remember(ratio, size, tuple(past))
+        now = self.remember(aimed, size, tuple(past))
         kept = (select(accept, new, old) for new, old in zip(now, past, strict=True))
         return accept, factor, (select(accept, self.largest, 1.0), *kept)
 
@@ -67,7 +69,7 @@ class StepControl:
         raise NotImplementedError
 
     def growth(self, ratio: Any, size: Any, past: Memory, k: int) -> Any:
-        """The factor after an accepted step, before safety and limits."""
+        """The factor after an accepted step whose ratio, and those before it, are in units of the one aimed at."""
         raise NotImplementedError
 
     def remember(self, ratio: Any, size: Any, past: Memory) -> Memory:

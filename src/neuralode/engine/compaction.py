@@ -62,12 +62,13 @@ class Crew:
 
     def all(self, state: State) -> State:
         """The whole batch: what was recorded of those who left, and ``state`` of the others."""
+        report = self.whole.method.report(state.work)
         if self.ended is None or self.samples is None:
-            return state
-        old = self.ended
-        return old._replace(
-            **{name: getattr(old, name).index_copy(0, self.samples, getattr(state, name)) for name in RESULTS}
-        )
+            return state._replace(report=report)
+        old, mine = self.ended, self.samples
+        both = {name: getattr(old, name).index_copy(0, mine, getattr(state, name)) for name in RESULTS}
+        whole = {name: value.index_copy(0, mine, report[name]) for name, value in old.report.items()}
+        return old._replace(**both, report=whole)
 
 
 def narrowed(problem: Problem, keep: Tensor) -> Problem:

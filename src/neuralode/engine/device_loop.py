@@ -40,7 +40,7 @@ def integrate(problem: Problem, tape: bool = False) -> Run:
         njev=s.njev,
         accepted=s.accepted,
         rejected=s.rejected,
-        report=problem.method.report(s.work),
+        report=s.report,
         tape=recorder.tape(),
     )
 

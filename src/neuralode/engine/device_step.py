@@ -22,6 +22,7 @@ class State(NamedTuple):
         nfev, njev: evaluations so far that each sample would have made alone.
         status: why the others have ended.
         h: the last step tried.
+        report: what the method says of itself, known at the end.
     """
 
     t: Tensor
@@ -37,6 +38,7 @@ class State(NamedTuple):
     njev: Tensor
     status: Tensor
     h: Tensor
+    report: Any = None
 
 
 class Trial(NamedTuple):

@@ -74,7 +74,8 @@ def checks() -> list[Check]:
             start = (_one(), torch.zeros_like(_one()))
             end, want = solve(_turn, (0.0, END), start, method=method.name, **options).y1[0], math.cos(END)
         else:
-            end, want = solve(_rational, (0.0, END), _one(), method=method.name, **options).y1, exact
+            field: Any = (_half, _half) if method.split else _rational
+            end, want = solve(field, (0.0, END), _one(), method=method.name, **options).y1, exact
         found.append(Check(f"solution, {method.name}", abs(end.item() - want), bound))
     for device in devices:
         for name in ("direct", "discrete", "backsolve"):
@@ -91,6 +92,10 @@ def _one(device: str = "cpu") -> Tensor:
 
 def _rational(t: Tensor, y: Tensor) -> Tensor:
     return -2.0 * t * y * y
+
+
+def _half(t: Tensor, y: Tensor) -> Tensor:
+    return -t * y * y
 
 
 def _turn(t: Tensor, y: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

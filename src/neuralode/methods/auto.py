@@ -72,7 +72,7 @@ def auto(explicit: Method, stiff: Method) -> Method:
         found = trials[0] if len(trials) == 1 else _merged(w.stiff, trials[1], trials[0])
         signal = torch.zeros_like(w.stiff)
         if calm:
-            signal = signal | (~w.stiff & (_seen(f, h, y, trials[0]) > NEAR * STABLE))
+            signal = signal | (~w.stiff & (_seen(f, h, y, trials[0], w.tolerance) > NEAR * STABLE))
         if rough:
             radius = trials[-1].work.linear.radius().double()
             radius = radius if isinstance(h, Tensor) else radius.amax().reshape(1)
@@ -81,11 +81,14 @@ def auto(explicit: Method, stiff: Method) -> Method:
         work = w._replace(linear=trials[-1].work if rough else w.linear, at=t, signal=signal)
         return found._replace(stages=(mode, *explicit_stages, *stiff_stages), work=work)
 
-    def _seen(f: Field, h: Size, y: Tensor, tried: Step) -> Tensor:
-        """|h| times the spectral radius, from the last two stages."""
-        k = tried.stages
-        earlier = f.rows(tried.y1 - combine(y, h, before_last, k))
-        change = f.rows(k[-1] - k[-2])
+    def _seen(f: Field, h: Size, y: Tensor, tried: Step, tolerance: Tolerance) -> Tensor:
+        """|h| times the spectral radius, from the last two stages, measured in units of the tolerance.
+
+        In others the small components of a state, which are often the stiff ones, would not be seen.
+        """
+        k, weights = tried.stages, tolerance.weights(y)
+        earlier = f.rows((tried.y1 - combine(y, h, before_last, k)) / weights)
+        change = f.rows((k[-1] - k[-2]) / weights)
         ratio = torch.linalg.vector_norm(change, dim=1) / torch.linalg.vector_norm(earlier, dim=1)
         ratio = ratio.double().nan_to_num(nan=0.0, posinf=0.0) * abs(h)
         return ratio if isinstance(h, Tensor) else ratio.amax().reshape(1)
@@ -94,7 +97,8 @@ def auto(explicit: Method, stiff: Method) -> Method:
         mode, (calm, rough) = stages[0], _parted(stages)
         if mode.dim() == 0:
             one, k = (stiff, rough) if bool(mode) else (explicit, calm)
-            return one.again(f, t, h, y, carry, k)._replace(stages=_filled(mode, stages, k))
+            found = one.again(f, t, h, y, carry, k)
+            return found._replace(stages=_filled(mode, stages, found.stages))
         taken = stiff.again(f, t, _only(h, mode), y, carry, rough)
         other = explicit.again(f, t, _only(h, ~mode), y, carry, calm)
         merged = _merged(mode, taken, other)
@@ -138,7 +142,8 @@ def report(work: Work) -> dict[str, Any]:
     """What became of the switching: changes of method, and steps taken with the stiff one."""
     if work.switches is None:
         return {"switches": 0, "stiff_steps": 0}
-    return {"switches": work.switches, "stiff_steps": work.stiff_steps}
+    # The last step was one more, and nobody came back to count it.
+    return {"switches": work.switches, "stiff_steps": work.stiff_steps + work.stiff}
 
 
 def _decided(work: Work, t: Size, h: Size, y: Tensor) -> Work:
@@ -147,7 +152,7 @@ def _decided(work: Work, t: Size, h: Size, y: Tensor) -> Work:
         none = flags(h, y, False)
         count = torch.zeros_like(none, dtype=torch.long)
         return work._replace(stiff=none, at=t, signal=none, count=count, switches=count, stiff_steps=count)
-    moved = torch.as_tensor(work.at != t, device=y.device)
+    moved = torch.as_tensor((work.at != t) & (h != 0.0), device=y.device)
     count = torch.where(moved, torch.where(work.signal, work.count + 1, 0), work.count)
     change = count >= torch.where(work.stiff, PATIENCE_STIFF, PATIENCE_EXPLICIT)
     return work._replace(
