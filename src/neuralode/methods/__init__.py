@@ -9,7 +9,7 @@ from .imex import imex
 from .method import Carry, Field, Method, SplitField, Stages, Step, Verdict
 from .rosenbrock import rosenbrock
 from .runge_kutta import runge_kutta
-from .stabilised import rkc2
+from .stabilised import rkc2, rock4
 from .symplectic import symplectic
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "diagonal",
     "imex",
     "rkc2",
+    "rock4",
     "rosenbrock",
     "runge_kutta",
     "symplectic",
