@@ -359,7 +359,7 @@ def test_of_samples_too():
 
     sol = neuralode.solve(f, (0.0, 1.0), y0, method="rkc2", batch="independent", throw=False, rtol=1e-6)
     assert sol.status.tolist() == [Status.TOO_STIFF, Status.SUCCESS]
-    assert sol.y1[1].item() == pytest.approx(0.5 * math.exp(-1), abs=1e-5)
+    assert sol.y1[1].item() == pytest.approx(0.5 * math.exp(-1), abs=1e-4)
 
 
 def test_steps_that_are_given_may_ask_for_too_many_stages():
