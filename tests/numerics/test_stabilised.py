@@ -357,7 +357,7 @@ def test_of_samples_too():
     def f(t, y):
         return torch.where(y < 0.8, -y, torch.where(y == 1, 0 * y, torch.nan))
 
-    sol = neuralode.solve(f, (0.0, 1.0), y0, method="rkc2", batch="independent", throw=False)
+    sol = neuralode.solve(f, (0.0, 1.0), y0, method="rkc2", batch="independent", throw=False, rtol=1e-6)
     assert sol.status.tolist() == [Status.TOO_STIFF, Status.SUCCESS]
     assert sol.y1[1].item() == pytest.approx(0.5 * math.exp(-1), abs=1e-4)
 
