@@ -48,7 +48,8 @@ class Chain:
 
     Attributes:
         t, y: where every sample is. clock: t, differentiable where a leg began or ended at a time that is.
-        accepted: the last state of each that was accepted. active: the samples that go on. cut: those that are at a time of discontinuity.
+        accepted: the last state of each that was accepted.
+        active: the samples that go on. cut: those that are at a time of discontinuity.
     """
 
     def __init__(self, problem: Problem, stops: Tensor | None, events: Sequence[Event]) -> None:
