@@ -48,6 +48,7 @@ class Chain:
 
     Attributes:
         t, y: where every sample is. clock: t, differentiable where a leg began or ended at a time that is.
+        accepted: the last state of each that was accepted.
         active: the samples that go on. cut: those that are at a time of discontinuity.
     """
 
@@ -59,6 +60,7 @@ class Chain:
         self.clock = self.t if first is None else self._clocks(first)
         self.last = self.end if last is None else self._clocks(last)
         self.y, self.y1 = problem.y0, torch.full_like(problem.y0, torch.nan)
+        self.accepted = problem.y0.detach()
         self.active = torch.ones_like(self.t, dtype=torch.bool)
         self.cut = torch.zeros_like(self.active)
         self.status = torch.zeros_like(self.t, dtype=torch.long)
@@ -198,6 +200,7 @@ class Chain:
         self.y1 = self._pick(done & (status >= 0), y, self.y1)
         if self.single and status.item() < 0:
             self.sample = run.sample
+        self.accepted = self._pick(self.active, run.last.detach(), self.accepted)
         self.status = torch.where(done, status, self.status)
         self.t = torch.where(self.active, t, self.t)
         self.active = self.active & ~done
@@ -253,7 +256,7 @@ class Chain:
         return Run(
             ys=ys[:, 0] if self.single else ys,
             y1=self.y1,
-            last=self.y1,
+            last=self.accepted,
             knots=joined(self.knots, not self.single),
             times=given,
             status=Status(int(self.status)) if self.single else self.status,
