@@ -18,7 +18,7 @@ from . import implicit
 from .implicit import corrected, flags, plain, refreshed, trouble
 from .linear import Dense, Factored, Krylov, MatrixFree, coupled, linearize
 from .method import Carry, Field, Method, Stages, Step
-from .newton import Root, newton
+from .newton import LEFT_IN_A_ROOT, Root, newton, smallest
 
 # A contraction of Newton's iteration from which a new Jacobian pays, if the iteration was not over at once.
 SLOW = 1e-3
@@ -221,9 +221,10 @@ def collocation(tableau: Collocation) -> Method:
             parts = torch.stack([tolerance.sizes(part / unit) for part in delta.unbind(1)])
             return torch.linalg.vector_norm(parts, dim=0) * tableau.stages**-0.5
 
-        return newton(
-            lambda z: z - ha @ call(z), inverse(tableau, solver), guess, size, tolerance, shared.rate
-        )
+        # y1 is of order five, its estimate of order three: steps are better than the tolerance, and roots must be too.
+        left = min(LEFT_IN_A_ROOT, smallest(tolerance) ** 0.5)
+        system = inverse(tableau, solver)
+        return newton(lambda z: z - ha @ call(z), system, guess, size, tolerance, shared.rate, left)
 
     def dense(theta: Size, h: Size, y: Tensor, stages: Sequence[Tensor]) -> Tensor:
         powers = [theta]

@@ -48,13 +48,14 @@ def newton(
     size: Callable[[Tensor], Tensor],
     tolerance: Tolerance,
     rate: Tensor,
+    left: float = LEFT_IN_A_ROOT,
 ) -> Root:
     """Iterate x <- x - solve(residual(x)), x of any shape with rows in front.
 
     ``size`` is the norm of an update in units of the tolerance, (1,) or (B,); ``rate`` what the last call ended with,
-    one (or larger) when nothing is known.
+    one (or larger) when nothing is known; ``left`` the error that may be left, in units of the tolerance.
     """
-    kappa, most = accuracy(tolerance, x), MOST if tolerance.given else MOST_TO_ROUNDING
+    kappa, most = accuracy(tolerance, x, left), MOST if tolerance.given else MOST_TO_ROUNDING
     rate = power(rate.clamp(min=torch.finfo(torch.float64).eps), 0.8)
     active = torch.ones_like(rate, dtype=torch.bool)
     converged, iterations = torch.zeros_like(active), torch.zeros_like(active, dtype=torch.long)
@@ -81,9 +82,14 @@ def newton(
     return Root(x, converged, iterations, torch.where(converged, rate.clamp(min=0.0), 1.0), theta)
 
 
-def accuracy(tolerance: Tolerance, x: Tensor) -> float:
-    """The error left in a root, in units of the tolerance: a little of it, and no more than rounding leaves."""
+def accuracy(tolerance: Tolerance, x: Tensor, left: float) -> float:
+    """The error left in a root, in units of the tolerance: ``left``, or what rounding leaves."""
     if not tolerance.given:
         return FAR_BELOW_ROUNDING
-    rtol = float(tolerance.rtol.min()) if isinstance(tolerance.rtol, Tensor) else tolerance.rtol
-    return max(LEFT_IN_A_ROOT, 10 * torch.finfo(x.dtype).eps / rtol if rtol > 0 else 0.0)
+    rtol = smallest(tolerance)
+    return max(left, 10 * torch.finfo(x.dtype).eps / rtol if rtol > 0 else 0.0)
+
+
+def smallest(tolerance: Tolerance) -> float:
+    """The smallest rtol of all unknowns."""
+    return float(tolerance.rtol.min()) if isinstance(tolerance.rtol, Tensor) else tolerance.rtol
