@@ -16,7 +16,7 @@ import neuralode
 
 Formula = Callable[..., tuple[Any, ...]]
 # Kinds that take another kind of f than dy/dt = f(t, y).
-SPECIAL = ("symplectic", "partitioned", "imex", "split")
+SPECIAL = ("symplectic", "partitioned", "imex", "implicit-explicit", "split")
 # Steps that a method fit for a stiff problem does not need at a loose tolerance.
 STIFF_STEPS = 1000
 STIFF = {

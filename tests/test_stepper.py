@@ -12,7 +12,7 @@ from neuralode import Solver, SolverError, Status, Stepper
 from problems import VAN_DER_POL
 
 BATCHES = [None, "lockstep", "independent"]
-METHODS = ["dopri5", "trbdf2"]
+METHODS = ["dopri5", "trbdf2", "rock4"]
 Y0 = torch.tensor([[2.0, 0.0], [0.5, 0.5], [-1.0, 2.0]], dtype=torch.float64)
 SPAN = (0.0, 1.0)
 

@@ -87,11 +87,15 @@ def train_mnist(
 
 @app.command()
 def methods() -> None:
-    """List the methods that `solve` knows."""
-    table = Table(Column("name", no_wrap=True), "order", "stages", "steps", "kind", "source")
+    """List the methods that `solve` knows. All have the gradients direct and discrete, some have backsolve."""
+    table = Table(
+        Column("name", no_wrap=True), "order", "dense", "stages", "steps", "backsolve", "kind", "source"
+    )
     for method in neuralode.methods():
+        numbers = map(str, (method.order, method.dense_order, method.stages))
         steps = "adaptive" if method.adaptive else "fixed"
-        table.add_row(method.name, str(method.order), str(method.stages), steps, method.kind, method.source)
+        backsolve = "yes" if "backsolve" in method.gradients else "no"
+        table.add_row(method.name, *numbers, steps, backsolve, method.kind, method.source)
     console.print(table)
 
 

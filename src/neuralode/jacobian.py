@@ -16,9 +16,9 @@ Function = Callable[[Tensor], Tensor]
 def push(f: Function, y: Tensor, v: Tensor) -> Tensor:
     """(df/dy) v, forward mode."""
     with forward_ad._set_fwd_grad_enabled(True):
-        found = torch.func.jvp(f, (y,), (v,))
-    # A number times a 0-d float32 tensor has a float64 tangent in torch.
-    return found[1].to(found[0].dtype)
+        value, tangent = torch.func.jvp(f, (y,), (v,))[:2]
+    # Of a 0-d number times a Python number, vmap makes a float64 tangent whatever the dtype of the number.
+    return tangent.to(value.dtype)
 
 
 def push_twice_reversed(f: Function, y: Tensor, v: Tensor) -> Tensor:

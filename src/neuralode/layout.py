@@ -87,19 +87,21 @@ class Layout:
         self.shapes = [leaf.shape[self.lead :] for leaf in tensors]
         self.sizes = [shape.numel() for shape in self.shapes]
 
-    def ravel(self, tree: Any) -> Tensor:
-        """One tensor from a pytree of this structure."""
+    def ravel(self, tree: Any, giver: str = "f") -> Tensor:
+        """One tensor from a pytree of this structure; ``giver`` is who errors are about."""
         found = list(leaves(tree, ""))
         if [path for path, _ in found] != self.paths:
             raise ValueError(
-                f"f must return y's structure with leaves {self.paths}, got {[path for path, _ in found]}"
+                f"{giver} must return y's structure with leaves {self.paths}, got {[path for path, _ in found]}"
             )
         for (path, leaf), shape in zip(found, self.shapes, strict=True):
             if not isinstance(leaf, Tensor):
-                raise TypeError(f"f must return tensors, leaf {path or 'itself'} is {type(leaf).__name__}")
+                raise TypeError(
+                    f"{giver} must return tensors, leaf {path or 'itself'} is {type(leaf).__name__}"
+                )
             if leaf.shape[self.lead :] != shape:
                 raise ValueError(
-                    f"f returned shape {tuple(leaf.shape)} for leaf {path}, expected {tuple(shape)} "
+                    f"{giver} returned shape {tuple(leaf.shape)} for leaf {path}, expected {tuple(shape)} "
                     + ("behind the batch" if self.lead else "")
                 )
         parts = [
@@ -128,14 +130,14 @@ class RealPairs:
         self.shape = state.shape[1:] if batched else state.shape
         self.lead = 1 if batched else 0
 
-    def ravel(self, tree: Any) -> Tensor:
-        """The real tensor of a pytree of this structure."""
-        state = tree if self.inner is None else self.inner.ravel(tree)
+    def ravel(self, tree: Any, giver: str = "f") -> Tensor:
+        """The real tensor of a pytree of this structure; ``giver`` is who errors are about."""
+        state = tree if self.inner is None else self.inner.ravel(tree, giver)
         if not isinstance(state, Tensor):
-            raise TypeError(f"f must return dy/dt as a tensor like y, got {type(state).__name__}")
+            raise TypeError(f"{giver} must return a tensor like y, got {type(state).__name__}")
         if state.shape[self.lead :] != self.shape:
             raise ValueError(
-                f"f returned shape {tuple(state.shape)}, expected that of y, {tuple(self.whole)}"
+                f"{giver} returned shape {tuple(state.shape)}, expected that of y, {tuple(self.whole)}"
             )
         return torch.view_as_real(state.to(self.dtype).resolve_conj()).flatten(self.lead)
 

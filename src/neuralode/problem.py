@@ -36,7 +36,7 @@ class Problem:
         inputs: t0, t1 and t_eval as the user gave them where a gradient is wanted, else None.
         sign: direction of time, 1 or -1, (B,) when independent.
         compact: whether samples that have ended are dropped from the calls of f.
-        watch: looks for events at every accepted step, None without.
+        watch: ``events.Watch``, which looks for events in every accepted step; None without.
         progress: told where the integration is, None without.
         start: the field for a method's first call, at (t0, y0), where its value may be known already.
     """
@@ -72,6 +72,16 @@ class Problem:
         if self.grid is not None:
             return rounding_level(self.y0, self.norm, self.batch)
         return Tolerance(self.rtol, self.atol, self.norm, self.batch)
+
+    @property
+    def span(self) -> tuple[Time, Time, Time]:
+        """(t0, t1, direction)."""
+        return self.t0, self.t1, self.sign
+
+    @property
+    def samples(self) -> int | None:
+        """How many samples step by themselves; None for a state that steps as one."""
+        return len(self.y0) if self.batch == "independent" else None
 
     def reenter_autocast(self) -> AbstractContextManager[Any]:
         """The autocast state that the forward pass ran under."""

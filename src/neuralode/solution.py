@@ -20,6 +20,7 @@ class Status(IntEnum):
     NEWTON_DIVERGED = -5
     SINGULAR = -6
     TOO_STIFF = -7
+    ZENO = -8
 
 
 SENTENCES: dict[Status, str] = {
@@ -32,6 +33,7 @@ SENTENCES: dict[Status, str] = {
     Status.NEWTON_DIVERGED: "Newton's iteration for the equations of an implicit step did not converge",
     Status.SINGULAR: "the matrix of an implicit step's equations is singular",
     Status.TOO_STIFF: "the spectral radius of df/dy is not finite, or asks for more stages than rounding allows",
+    Status.ZENO: "an event with apply= repeats without time going on",
 }
 HINTS: dict[Status, str] = {
     Status.MAX_STEPS: "Loosen rtol and atol, raise max_steps, or, where f is stiff, scale time or use a stiff method.",
@@ -46,6 +48,10 @@ HINTS: dict[Status, str] = {
     ),
     Status.SINGULAR: "Use a smaller step; look at df/dy near this time, and at jac= where it is given.",
     Status.TOO_STIFF: "Use an implicit method, or look at f near this time (a NaN beside the solution?).",
+    Status.ZENO: (
+        "The events accumulate here (the bounces of a ball that comes to rest), or apply= does not lead away from the "
+        "zero of g: end the integration with a second, terminal event, or give terminal= the number of occurrences."
+    ),
     Status.FIRST_NONFINITE: "Look at f's parameters: a NaN weight after an optimizer step is the usual cause.",
 }
 

@@ -11,7 +11,7 @@ from . import gradient as gradients
 from .control import CONTROLLERS, NORMS, Norm, StepControl
 from .engine import LOOPS
 from .errors import unknown
-from .events import as_events, solve_with_events
+from .events import as_events, solve_in_legs
 from .gradient import GRADIENTS, Gradient
 from .problem import prepare
 from .progress import reporting
@@ -19,6 +19,7 @@ from .registry import METHODS
 from .results import build
 from .solution import Solution
 from .stepper import Stepper, start
+from .times import check_stops
 
 BACKENDS = ("eager", "auto")
 OBJECTS: dict[str, Any] = {"gradient": Gradient, "controller": StepControl, "norm": Callable}
@@ -123,20 +124,22 @@ class Solver:
         t_eval: Any = None,
         args: Any = (),
         events: Any = None,
+        t_stops: Any = None,
     ) -> Solution:
         """Integrate dy/dt = f(t, y, *args) with these options; see ``neuralode.solve``."""
         problem, layout = prepare(f, t_span, y0, t_eval, args, self)
         if problem.y0.numel() == 0:
             problem = replace(problem, t1=problem.t0)
         gradient = GRADIENTS.get(self.gradient, self.gradient)
+        stops = None if t_stops is None else check_stops(t_stops, *problem.span, problem.samples)
         with reporting(self.progress, problem.t0, problem.t1) as progress:
             told = replace(problem, progress=progress)
-            if events is None:
+            if events is None and stops is None:
                 run, found = gradients.run(told, gradient), None
             else:
-                run, found = solve_with_events(
-                    told, as_events(events), lambda plan: gradients.run(plan, gradient)
-                )
+                listed = () if events is None else as_events(events)
+                run, found = solve_in_legs(told, stops, listed, lambda leg: gradients.run(leg, gradient))
+                run = gradients.at_outputs(problem, run)
         return build(problem, run, layout, t_eval, found, self.throw)
 
     def start(self, f: Callable[..., Any], t_span: Any, y0: Any, *, args: Any = ()) -> Stepper:
@@ -168,6 +171,7 @@ def solve(
     gradient: Any = "discrete",
     backend: str = "eager",
     events: Any = None,
+    t_stops: Any = None,
     dense_output: bool = False,
     step: float | Tensor | None = None,
     first_step: float | None = None,
@@ -184,10 +188,11 @@ def solve(
     """Solve dy/dt = f(t, y, *args) from y(t0) = y0, differentiably.
 
     Args:
-        f: the vector field; returns dy/dt with y's structure, shape and dtype. Differentiable operations only.
+        f: the vector field; returns dy/dt with y's structure, shape and dtype. Differentiable operations only. For
+            implicit-explicit methods a pair (f_explicit, f_implicit) whose sum is dy/dt.
         t_span: (t0, t1), either direction; numbers or tensors; (B,) tensors with batch="independent".
         y0: a tensor of any shape, or a pytree (tuple, list, dict, dataclass) of tensors of one dtype; float32,
-            float64, complex64 or complex128.
+            float64, complex64 or complex128. For symplectic methods two tensors (q, p).
         t_eval: output times inside t_span in its direction, (T,), or (B, T) with batch="independent"; None: the
             two ends; ``"steps"``: every step of the solver.
         args: further arguments of f, a tuple (anything else counts as one argument).
@@ -201,9 +206,16 @@ def solve(
         gradient: ``"discrete"`` (exact for the steps taken), ``"direct"`` (autograd through the loop),
             ``"backsolve"`` (the paper's adjoint), or an object with options such as ``Backsolve(rtol=1e-6)``.
         backend: ``"eager"``; ``"auto"`` takes the fastest that can run f, which today is eager.
-        events: a function g(t, y, *args), an ``Event(g, direction, terminal)``, or a list of them: zeros of g are
-            located on the dense output, sample by sample with batch="independent" (g then returns (B,)). Found in
-            ``t_events`` and ``y_events``, differentiable (once); a terminal event ends the integration there.
+        events: a function g(t, y, *args), an ``Event(g, direction, terminal, apply)``, or a list of them: zeros of g
+            are located on the dense output, sample by sample with batch="independent" (g then returns (B,)). Found
+            in ``t_events`` and ``y_events``, differentiable (once). A terminal event ends the integration there; one
+            with ``apply(t, y, *args) -> y`` changes the state, and the integration restarts. g is evaluated at
+            five places a step, so that two zeros closer than h / 5 can be missed (``max_step=`` bounds h); a zero
+            that is touched but not crossed, and one at t0, is no event.
+        t_stops: times at which f is discontinuous, in any order, (S,), or (B, S) with batch="independent" (pad with
+            inf); those outside t_span are ignored. A step ends at each and the integration starts afresh; f is
+            called next to them, never at them. As a tensor with a gradient they get that of the discontinuity's
+            time.
         dense_output: keep every step, so that ``sol(t)`` gives the solution at any time.
         step: None: adaptive; a number: constant steps, the last shortened to land on t1; a 1-D tensor: the times
             of the steps. Methods without an error estimate need it.
@@ -240,4 +252,4 @@ def solve(
         method, rtol, atol, batch, gradient, backend, dense_output, step, first_step, min_step, max_step, max_steps,
         controller, norm, jac, throw, compact, progress,
     )  # fmt: skip
-    return options.solve(f, t_span, y0, t_eval=t_eval, args=args, events=events)
+    return options.solve(f, t_span, y0, t_eval=t_eval, args=args, events=events, t_stops=t_stops)

@@ -89,6 +89,34 @@ def _first_bad(bad: Tensor, times: Tensor, what: str) -> None:
         raise ValueError(f"t_eval[{index}]{where} = {times[index, sample].item():.9g} {what}")
 
 
+def check_stops(t_stops: Any, t0: Size, t1: Size, sign: Size, samples: int | None) -> Tensor | None:
+    """Times of discontinuity inside the span, (S, C) float64, sorted in its direction, C one or ``samples``.
+
+    Those that do not lie strictly inside a sample's span are moved behind its end. None where no sample has one.
+    """
+    numbers = isinstance(t_stops, (list, tuple)) and not any(isinstance(t, Tensor) for t in t_stops)
+    given = torch.as_tensor(t_stops, dtype=torch.float64 if numbers else None)
+    if given.is_complex() or given.dtype == torch.bool:
+        raise TypeError(f"t_stops must hold real times, got {given.dtype}")
+    shapes = "(S,)" if samples is None else f"(S,) or ({samples}, S)"
+    if given.dim() != 1 and (samples is None or given.dim() != 2 or given.shape[0] != samples):
+        raise ValueError(f"t_stops must have shape {shapes}, got {tuple(given.shape)}")
+    if bool(torch.isnan(given).any()):
+        raise ValueError("t_stops holds NaN; pad rows of different lengths with inf")
+    device = t0.device if isinstance(t0, Tensor) else given.device
+    start, stop, direction = (
+        torch.as_tensor(x, dtype=torch.float64, device=device).reshape(-1) for x in (t0, t1, sign)
+    )
+    times = given.to(device, torch.float64)
+    times = times[:, None].expand(-1, len(start)) if times.dim() == 1 else times.T
+    inside = ((times - start) * direction > 0) & ((stop - times) * direction > 0)
+    if not bool(inside.any()):
+        return None
+    times = torch.where(inside, times, direction * torch.inf)
+    order = torch.argsort(times.detach() * direction, dim=0)
+    return times.gather(0, order)[: int(inside.sum(0).max())]
+
+
 def step_grid(step: Any, t0: Size, t1: Size, sign: Size) -> Any:
     """The times of given steps, ends included: a list, or (N + 1, B) per sample (padded with t1)."""
     if isinstance(step, Tensor) and step.dim() > 0:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def power(x: Any, exponent: float) -> Any:
+def power(x: Any, exponent: Any) -> Any:
     """x to a power that no sample's place in the batch changes.
 
     On the CPU torch takes contiguous numbers several at a time, and those left over one by one, by another routine

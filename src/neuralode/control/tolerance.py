@@ -1,5 +1,6 @@
 """What an error is measured against: rtol, atol and the norm of a solve, as one record."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,12 @@ class Tolerance:
     def scaled(self, error: Tensor, y: Tensor, y1: Tensor) -> Tensor:
         """The error, entry by entry, in units of the tolerance; without a gradient history."""
         return error_ratio(error.detach(), y.detach(), y1.detach(), self.rtol, self.atol)
+
+    def ratios(self, errors: Sequence[Tensor], y: Tensor, y1: Tensor) -> list[Any]:
+        """``ratio`` of several errors of the same step, read from the device at once."""
+        scaled = self.scaled(torch.stack(tuple(errors)), y, y1)
+        measured = torch.stack([MEASURES[self.batch](self.norm, each) for each in scaled])
+        return list(measured.double()) if self.batch == "independent" else measured.tolist()
 
     def weights(self, y: Tensor) -> Tensor:
         """atol + rtol |y|, shaped like y."""

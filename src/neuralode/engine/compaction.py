@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..layout import take_rows
+from ..methods import Step
 from ..ops import stage_times
 from ..output import BatchRecorder
 from ..problem import Problem
@@ -55,6 +56,14 @@ class Crew:
         if self.samples is None:
             return part
         return part.new_zeros((len(self.whole.t0), *part.shape[1:])).index_copy(0, self.samples, part)
+
+    def spread_step(self, step: Step) -> Step:
+        """What event functions see of a step, with one row for every sample of the whole batch."""
+        return step._replace(
+            y1=self.spread(step.y1),
+            carry=tuple(self.spread(part) for part in step.carry),
+            stages=tuple(self.spread(part) for part in step.stages),
+        )
 
     def mine(self, whole: Tensor) -> Tensor:
         """The rows of the samples that are stepped."""

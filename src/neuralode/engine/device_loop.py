@@ -1,22 +1,37 @@
 """The loop in which every sample has its own time, step size, acceptance and end; all samples share the calls of f."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..methods import Step
 from ..ops import merge
-from ..output import Attempt, BatchRecorder
+from ..output import Attempt, BatchRecorder, Sight
 from ..problem import Problem
 from ..progress import MILLION
 from ..solution import Status
 from .compaction import Crew
 from .device_step import State, Trial, advance, attempt, begin, given
-from .run import Run
+from .run import Run, Span
 
 # What ``BatchRecorder.reach`` and ``inside`` say, each with whether it says anything.
 Reached = tuple[Tensor, bool, Tensor, bool]
+
+
+class Look(NamedTuple):
+    """A trip of the loop after events were looked for.
+
+    Attributes:
+        t1: the end of every sample's step, or where an event stops it.
+        stopped: the samples that an event stops.
+        whole: the step with all that dense output needs, where that was made; sight: the events, if there are any.
+    """
+
+    t1: Tensor
+    stopped: Tensor
+    whole: Step | None = None
+    sight: Sight | None = None
 
 
 def integrate(problem: Problem, tape: bool = False) -> Run:
@@ -26,9 +41,10 @@ def integrate(problem: Problem, tape: bool = False) -> Run:
     recorder.begin(problem.t0, problem.y0)
     loop = adaptive if problem.grid is None else fixed
     s = loop(problem, begin(problem), recorder)
+    recorder.settle()
     return Run(
         ys=recorder.outputs(problem.y0),
-        y1=merge(s.status >= 0, s.y, torch.full_like(s.y, torch.nan)),
+        y1=merge(s.status == 0, s.y, torch.full_like(s.y, torch.nan)),
         last=s.y,
         knots=recorder.knots(),
         times=recorder.output_times(),
@@ -42,6 +58,7 @@ def integrate(problem: Problem, tape: bool = False) -> Run:
         rejected=s.rejected,
         report=s.report,
         tape=recorder.tape(),
+        marks=recorder.marks,
     )
 
 
@@ -54,11 +71,11 @@ def adaptive(problem: Problem, state: State, recorder: BatchRecorder) -> State:
             p, s = crew.without_ended(p, s, running)
         before = s
         trial, s = attempt(p, before)
-        t1, stopped, step = end_at_event(p, crew, before, trial)
-        s = s._replace(status=torch.where(stopped, int(Status.EVENT), s.status), running=s.running & ~stopped)
-        moved = advance(p, s, trial, t1)
-        running, reached = read(p, crew, recorder, moved, t1, trial.accepted, trips)
-        extra = keep(p, recorder, before, trial._replace(step=step), t1, reached)
+        look = look_for_events(p, crew, before, trial)
+        status = torch.where(look.stopped, int(Status.EVENT), s.status)
+        moved = advance(p, s._replace(status=status, running=s.running & ~look.stopped), trial, look.t1)
+        running, reached = read(p, crew, recorder, moved, look.t1, trial.accepted, trips)
+        extra = keep(p, recorder, before, trial, look, reached)
         s = moved._replace(nfev=moved.nfev + extra)
         trips += 1
     s = crew.all(s)
@@ -71,12 +88,12 @@ def fixed(problem: Problem, state: State, recorder: BatchRecorder) -> State:
     for n in range(min(len(p.grid) - 1, p.max_steps)):
         before = s
         trial, s = given(p, before, p.grid[n], p.grid[n + 1])
-        t1, stopped, step = end_at_event(p, crew, before, trial)
-        s = s._replace(status=torch.where(stopped, int(Status.EVENT), s.status))
-        s = advance(p, s, trial, t1)
+        look = look_for_events(p, crew, before, trial)
+        s = s._replace(status=torch.where(look.stopped, int(Status.EVENT), s.status))
+        s = advance(p, s, trial, look.t1)
         s = s._replace(running=(s.status == 0) & (s.t != p.t1))
-        running, reached = read(p, crew, recorder, s, t1, trial.accepted, n)
-        s = s._replace(nfev=s.nfev + keep(p, recorder, before, trial._replace(step=step), t1, reached))
+        running, reached = read(p, crew, recorder, s, look.t1, trial.accepted, n)
+        s = s._replace(nfev=s.nfev + keep(p, recorder, before, trial, look, reached))
         p, s = crew.without_ended(p, s, running)
     s = crew.all(s)
     return s._replace(
@@ -107,35 +124,50 @@ def read(
 
 
 def keep(
-    problem: Problem, recorder: BatchRecorder, before: State, trial: Trial, t1: Tensor, reached: Reached
+    problem: Problem, recorder: BatchRecorder, before: State, trial: Trial, look: Look, reached: Reached
 ) -> Any:
     """Record a trip of the loop; the evaluations that outputs inside steps have cost each sample."""
     p, step = problem, trial.step
     after, any_output, inside, any_inside = reached
     solved = step.stages if p.method.retake else ()
-    whole: Step = step
-    extra: Any = 0
-    if p.method.extend is not None and (p.dense_output or any_inside):
+    whole = look.whole
+    if whole is None and p.method.extend is not None and (p.dense_output or any_inside):
         whole = p.method.complete(p.field, before.t, trial.h, before.y, step)
-        extra = p.method.extra * (trial.accepted if p.dense_output else inside)
+    extra: Any = 0
+    if whole is not None:
+        extra = p.method.extra * (trial.accepted if p.dense_output or look.whole is not None else inside)
+    stages = (whole or step).stages
     tried = Attempt(
-        before.t, trial.h, before.y, before.carry, whole.stages, solved, trial.accepted, recorder.samples
+        before.t, trial.h, before.y, before.carry, stages, solved, trial.accepted, recorder.samples
     )
-    recorder.keep(t1, after, any_output, any_inside, tried, step.y1)
+    recorder.keep(look.t1, after, any_output, any_inside, tried, (trial.t1, step.y1), look.sight)
     return extra
 
 
-def end_at_event(problem: Problem, crew: Crew, before: State, trial: Trial) -> tuple[Tensor, Tensor, Step]:
-    """(the end of each sample's step, which samples a terminal event stops there, the step with its dense stages).
+def look_for_events(problem: Problem, crew: Crew, before: State, trial: Trial) -> Look:
+    """What ``Problem.watch`` finds in every sample's step.
 
-    Events are looked for in the whole batch: their functions are cheap, and f is not called for them.
+    It looks at the whole batch: event functions are cheap, and f is not called for them.
     """
-    p, s, step = problem, before, trial.step
+    p, s, t1 = problem, before, trial.t1
     if p.watch is None:
-        return trial.t1, torch.zeros_like(trial.accepted), step
-    step = p.method.complete(p.field, s.t, trial.h, s.y, step)
-    whole = step._replace(y1=crew.spread(step.y1), stages=tuple(crew.spread(k) for k in step.stages))
-    place = (crew.spread(part) for part in (s.t, trial.h, trial.t1, s.y))
-    theta = crew.mine(p.watch.look(*place, whole, crew.spread(trial.accepted)))
-    stopped = torch.isfinite(theta)
-    return torch.where(stopped, s.t + theta.nan_to_num(posinf=0.0) * trial.h, trial.t1), stopped, step
+        return Look(t1, torch.zeros_like(trial.accepted))
+    made: list[Step] = []
+
+    def finish() -> Step:
+        made.append(p.method.complete(p.field, s.t, trial.h, s.y, trial.step))
+        return crew.spread_step(made[0])
+
+    carry, accepted = tuple(crew.spread(part) for part in s.carry), crew.spread(trial.accepted)
+    later = finish if p.method.extend is not None else None
+    span = Span(
+        crew.spread(s.t), crew.spread(trial.h), crew.spread(t1), crew.spread(s.y), carry, later, accepted
+    )
+    sight = p.watch.look(span, crew.spread_step(trial.step))
+    whole = made[0] if made else None
+    if sight is None:
+        return Look(t1, torch.zeros_like(trial.accepted), whole)
+    sight = Sight(crew.mine(sight.theta.T).T, crew.mine(sight.event.T).T, crew.mine(sight.stop))
+    stopped = torch.isfinite(sight.stop)
+    t1 = torch.where(stopped, s.t + sight.stop.nan_to_num(posinf=0.0) * trial.h, t1)
+    return Look(t1, stopped, whole, sight)

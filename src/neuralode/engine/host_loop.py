@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from ..methods import Step
-from ..output import Recorder, Tape
+from ..output import Marks, Recorder, Tape
 from ..problem import Problem
 from ..solution import Status
 from .host_step import State, Trial, begin, given, take
-from .run import Run
+from .run import Run, Span
 
 
 class End(NamedTuple):
@@ -45,10 +45,10 @@ def integrate(problem: Problem, tape: bool = False) -> Run:
     ys, knots = recorder.finish(y0)
     return Run(
         ys=ys,
-        y1=s.y if end.status >= 0 else torch.full_like(y0, math.nan),
+        y1=s.y if end.status == Status.SUCCESS else torch.full_like(y0, math.nan),
         last=s.y,
         knots=knots,
-        times=recorder.ts if problem.times == "steps" else problem.times,
+        times=recorder.ts,
         status=end.status,
         t=end.t,
         h=end.h,
@@ -59,7 +59,13 @@ def integrate(problem: Problem, tape: bool = False) -> Run:
         rejected=s.rejected,
         report=problem.method.report(s.work),
         tape=Tape(recorder.rows, initial) if tape else None,
+        marks=_marks(recorder.marks),
     )
+
+
+def _marks(found: list[tuple[int, int]]) -> Marks:
+    rows, events = torch.tensor(found, dtype=torch.long).reshape(-1, 2).unbind(1)
+    return Marks(rows, torch.zeros_like(rows), events)
 
 
 def adaptive(problem: Problem, recorder: Recorder) -> End:
@@ -110,11 +116,22 @@ def keep(
 ) -> float | None:
     """Record an accepted step; the time of a terminal event inside it, if there is one."""
     p, s = problem, before
-    whole = step
-    if p.method.extend is not None and (p.dense_output or p.watch is not None or recorder.inside(t1)):
-        whole = p.method.complete(p.field, s.t, h, s.y, step)
-    recorder.keep(s.t, h, t1, s.y, s.carry, whole, step.stages if p.method.retake else ())
-    return None if p.watch is None else p.watch.look(s.t, h, t1, s.y, whole)
+    made: list[Step] = []
+
+    def finish() -> Step:
+        made.append(p.method.complete(p.field, s.t, h, s.y, step))
+        return made[0]
+
+    sight, later = None, None if p.method.extend is None else finish
+    if later is not None and (p.dense_output or recorder.inside(t1)):
+        later = None
+        finish()
+    if p.watch is not None:
+        sight = p.watch.look(Span(s.t, h, t1, s.y, s.carry, later), made[0] if made else step)
+    solved = step.stages if p.method.retake else ()
+    recorder.keep(s.t, h, t1, s.y, s.carry, made[0] if made else step, solved, sight)
+    stop = math.inf if sight is None else float(sight.stop)
+    return None if stop == math.inf else s.t + stop * h
 
 
 def _failed(problem: Problem, status: Status, s: State, trial: Trial | None) -> End:

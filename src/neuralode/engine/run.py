@@ -1,11 +1,32 @@
 """What a loop hands back."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ..output import Knots
+from ..methods import Carry, Step
+from ..ops import Size
+from ..output import Knots, Marks
+
+
+class Span(NamedTuple):
+    """A step as it is shown to ``Problem.watch``: from (t, y) by h to t1.
+
+    Attributes:
+        carry: the method's, at the start.
+        finish: gives the step with all the stages that dense output needs; None: it has them.
+        accepted: the samples that took it, (B,); None: it is one state's, and was taken.
+    """
+
+    t: Size
+    h: Size
+    t1: Size
+    y: Tensor
+    carry: Carry
+    finish: Callable[[], Step] | None
+    accepted: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -13,7 +34,8 @@ class Run:
     """One integration.
 
     Attributes:
-        ys: outputs (T, *y0.shape), y1: final state, knots: every step when dense_output is wanted.
+        ys: outputs (T, *y0.shape), y1: state at t1 (NaN where it was not reached), knots: every step when dense_output
+            is wanted.
         last: the last state that was accepted, also where the end was not reached.
         times: output times, list of T or (T, B).
         status, t, h: codes and the place reached; ints and floats, or (B,).
@@ -21,6 +43,7 @@ class Run:
         nfev, njev, accepted, rejected: counts, ints or (B,).
         report: what the method says of itself.
         tape: accepted steps for the gradients, None if not wanted.
+        marks: which outputs are events, None without.
     """
 
     ys: Tensor
@@ -38,6 +61,7 @@ class Run:
     rejected: Any
     report: dict[str, Any]
     tape: Any
+    marks: Marks | None = None
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:

@@ -1,6 +1,7 @@
-"""Zeros of functions of the solution: found on the steps, differentiable."""
+"""Zeros of functions of the solution, found on the steps, and integrations in legs between discontinuities."""
 
-from .passes import Found, solve_with_events
-from .watch import Event, as_events
+from .chain import solve_in_legs
+from .event import Event, as_events
+from .found import Found
 
-__all__ = ["Event", "Found", "as_events", "solve_with_events"]
+__all__ = ["Event", "Found", "as_events", "solve_in_legs"]

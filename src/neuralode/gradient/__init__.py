@@ -1,5 +1,7 @@
 """How gradients are taken, a method a file."""
 
+from dataclasses import replace
+
 import torch
 
 from ..engine import LOOPS, Run
@@ -26,4 +28,12 @@ def run(problem: Problem, gradient: Gradient) -> Run:
     return endpoints.with_outputs(problem, gradient.solve(endpoints.with_start(problem)))
 
 
-__all__ = ["GRADIENTS", "Backsolve", "Direct", "Discrete", "Gradient", "run"]
+def at_outputs(problem: Problem, run: Run) -> Run:
+    """The run whose outputs, known already, depend on t_eval where a gradient is wanted of it."""
+    t_eval = problem.inputs[2]
+    if t_eval is None or not torch.is_grad_enabled():
+        return run
+    return endpoints.with_outputs(replace(problem, inputs=(None, None, t_eval)), run)
+
+
+__all__ = ["GRADIENTS", "Backsolve", "Direct", "Discrete", "Gradient", "at_outputs", "run"]

@@ -185,7 +185,7 @@ def _stretch(
         t0=t0, t1=t1, sign=sign, times=[t1], grid=grid, batch=None, norm=norm, first_step=size,
         rtol=_scalar(options.rtol, problem.rtol), atol=_scalar(options.atol, problem.atol),
         max_step=math.inf if own_clocks else problem.max_step, min_step=0.0, dense_output=False,
-        progress=None,
+        progress=None, watch=None,
     )  # fmt: skip
 
 

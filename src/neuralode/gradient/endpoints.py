@@ -12,12 +12,22 @@ import torch
 from torch import Tensor
 
 from ..engine import Run
-from ..ops import REAL, spread
+from ..ops import REAL, merge, spread
 from ..problem import Problem
 
 
 def nudge(problem: Problem, time: Tensor, y: Tensor, sign: float) -> Tensor:
-    """y moved along the flow by sign * (time - its own value) = 0: a midpoint step, right to second derivatives."""
+    """y moved along the flow by sign * (time - its own value) = 0: a midpoint step, right to second derivatives.
+
+    A state that was not reached, NaN, stays as it is, and keeps no derivative of the others.
+    """
+    if problem.batch != "independent":
+        return _moved(problem, time, y, sign) if bool(torch.isfinite(y).all()) else y
+    reached = torch.isfinite(y).reshape(len(y), -1).all(1)
+    return merge(reached, _moved(problem, time, merge(reached, y, problem.y0.detach()), sign), y)
+
+
+def _moved(problem: Problem, time: Tensor, y: Tensor, sign: float) -> Tensor:
     start = time.detach()
     size = sign * (time - start)
     base = start if sign > 0 else time

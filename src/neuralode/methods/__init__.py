@@ -1,5 +1,6 @@
 """What one step is, a family a file."""
 
+from .adams import adams
 from .auto import auto
 from .bdf import bdf
 from .collocation import collocation
@@ -8,7 +9,7 @@ from .imex import imex
 from .method import Carry, Field, Method, SplitField, Stages, Step, Verdict
 from .rosenbrock import rosenbrock
 from .runge_kutta import runge_kutta
-from .stabilised import rkc2
+from .stabilised import rkc2, rock4
 from .symplectic import symplectic
 
 __all__ = [
@@ -19,12 +20,14 @@ __all__ = [
     "Stages",
     "Step",
     "Verdict",
+    "adams",
     "auto",
     "bdf",
     "collocation",
     "diagonal",
     "imex",
     "rkc2",
+    "rock4",
     "rosenbrock",
     "runge_kutta",
     "symplectic",

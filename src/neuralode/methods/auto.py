@@ -8,6 +8,7 @@ and from the stiff method's own Jacobian.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -48,75 +49,87 @@ class Work(NamedTuple):
     stiff_steps: Any = None
 
 
-def auto(explicit: Method, stiff: Method) -> Method:
-    """The method that switches between two, whose carry is the slope at the step's start and whose orders agree."""
-    assert explicit.tableau is not None
-    before_last = explicit.tableau.stage_terms[-2]
-    counts = len(explicit.tableau.kept), stiff.stages
+@dataclass(frozen=True)
+class Switch:
+    """Two methods whose carry is the slope at the step's start, and whose orders agree."""
 
-    def begin(tolerance: Tolerance) -> Work:
-        return Work(tolerance, stiff.begin(tolerance))
+    explicit: Method
+    stiff: Method
 
-    def step(f: Field, t: Size, h: Size, y: Tensor, carry: Carry, work: Work) -> Step:
+    def begin(self, tolerance: Tolerance) -> Work:
+        """Nobody's method is chosen yet."""
+        return Work(tolerance, self.stiff.begin(tolerance))
+
+    def step(self, f: Field, t: Size, h: Size, y: Tensor, carry: Carry, work: Work) -> Step:
+        """A step of each sample's method; which of them go on with it is decided at the next."""
         w = _decided(work, t, h, y)
         calm, rough = torch.stack(((~w.stiff).any(), w.stiff.any())).tolist()
-        trials = []
+        signal, linear, trials = torch.zeros_like(w.stiff), w.linear, []
+        stages = [(torch.zeros_like(y),) * count for count in self._counts]
         if calm:
-            trials.append(explicit.step(f, t, _only(h, ~w.stiff), y, carry, w.tolerance))
-            trials[0] = trials[0]._replace(calls=explicit.evaluations, work=w.linear)
+            tried = self.explicit.step(f, t, _only(h, ~w.stiff), y, carry, w.tolerance)
+            trials.append(tried._replace(calls=self.explicit.evaluations))
+            signal, stages[0] = (
+                ~w.stiff & (self._seen(f, h, y, tried, w.tolerance) > NEAR * STABLE),
+                tried.stages,
+            )
         if rough:
-            trials.append(stiff.step(f, t, _only(h, w.stiff), y, carry, w.linear))
-        empty = torch.zeros_like(y)
-        explicit_stages = trials[0].stages if calm else (empty,) * counts[0]
-        stiff_stages = trials[-1].stages if rough else (empty,) * counts[1]
+            tried = self.stiff.step(f, t, _only(h, w.stiff), y, carry, linear)
+            trials.append(tried)
+            linear, stages[1] = tried.work, tried.stages
+            signal = signal | (w.stiff & (_size(h, linear.linear.radius()) <= NEAR * STABLE))
         found = trials[0] if len(trials) == 1 else _merged(w.stiff, trials[1], trials[0])
-        signal = torch.zeros_like(w.stiff)
-        if calm:
-            signal = signal | (~w.stiff & (_seen(f, h, y, trials[0], w.tolerance) > NEAR * STABLE))
-        if rough:
-            radius = trials[-1].work.linear.radius().double()
-            radius = radius if isinstance(h, Tensor) else radius.amax().reshape(1)
-            signal = signal | (w.stiff & (abs(h) * radius <= NEAR * STABLE))
         mode = w.stiff if isinstance(h, Tensor) else w.stiff.reshape(())
-        work = w._replace(linear=trials[-1].work if rough else w.linear, at=t, signal=signal)
-        return found._replace(stages=(mode, *explicit_stages, *stiff_stages), work=work)
+        work = w._replace(linear=linear, at=t, signal=signal)
+        return found._replace(stages=(mode, *stages[0], *stages[1]), work=work)
 
-    def _seen(f: Field, h: Size, y: Tensor, tried: Step, tolerance: Tolerance) -> Tensor:
+    def retake(self, f: Field, t: Size, h: Size, y: Tensor, carry: Carry, stages: Stages) -> Step:
+        """The step of the method that took it."""
+        mode, calm, rough = self._parted(stages)
+        if mode.dim() == 0 and bool(mode):
+            found = self.stiff.again(f, t, h, y, carry, rough)
+            return found._replace(stages=(mode, *calm, *found.stages))
+        if mode.dim() == 0:
+            found = self.explicit.again(f, t, h, y, carry, calm)
+            return found._replace(stages=(mode, *found.stages, *rough))
+        taken = self.stiff.again(f, t, _only(h, mode), y, carry, rough)
+        other = self.explicit.again(f, t, _only(h, ~mode), y, carry, calm)
+        return _merged(mode, taken, other)._replace(stages=(mode, *other.stages, *taken.stages))
+
+    def dense(self, theta: Size, h: Size, y: Tensor, stages: Sequence[Tensor]) -> Tensor:
+        """The dense output of the method that took the step."""
+        mode, calm, rough = self._parted(stages)
+        if mode.dim() == 0:
+            return (
+                self.stiff.dense(theta, h, y, rough) if bool(mode) else self.explicit.dense(theta, h, y, calm)
+            )
+        return merge(mode, self.stiff.dense(theta, h, y, rough), self.explicit.dense(theta, h, y, calm))
+
+    @property
+    def _counts(self) -> tuple[int, int]:
+        assert self.explicit.tableau is not None
+        return len(self.explicit.tableau.kept), self.stiff.stages
+
+    def _parted(self, stages: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+        count = 1 + self._counts[0]
+        return stages[0], tuple(stages[1:count]), tuple(stages[count:])
+
+    def _seen(self, f: Field, h: Size, y: Tensor, tried: Step, tolerance: Tolerance) -> Tensor:
         """|h| times the spectral radius, from the last two stages, measured in units of the tolerance.
 
         In others the small components of a state, which are often the stiff ones, would not be seen.
         """
+        assert self.explicit.tableau is not None
         k, weights = tried.stages, tolerance.weights(y)
-        earlier = f.rows((tried.y1 - combine(y, h, before_last, k)) / weights)
-        change = f.rows((k[-1] - k[-2]) / weights)
-        ratio = torch.linalg.vector_norm(change, dim=1) / torch.linalg.vector_norm(earlier, dim=1)
-        ratio = ratio.double().nan_to_num(nan=0.0, posinf=0.0) * abs(h)
-        return ratio if isinstance(h, Tensor) else ratio.amax().reshape(1)
+        earlier = combine(y, h, self.explicit.tableau.stage_terms[-2], k)
+        apart, change = f.rows((tried.y1 - earlier) / weights), f.rows((k[-1] - k[-2]) / weights)
+        ratio = torch.linalg.vector_norm(change, dim=1) / torch.linalg.vector_norm(apart, dim=1)
+        return _size(h, ratio.nan_to_num(nan=0.0, posinf=0.0))
 
-    def retake(f: Field, t: Size, h: Size, y: Tensor, carry: Carry, stages: Stages) -> Step:
-        mode, (calm, rough) = stages[0], _parted(stages)
-        if mode.dim() == 0:
-            one, k = (stiff, rough) if bool(mode) else (explicit, calm)
-            found = one.again(f, t, h, y, carry, k)
-            return found._replace(stages=_filled(mode, stages, found.stages))
-        taken = stiff.again(f, t, _only(h, mode), y, carry, rough)
-        other = explicit.again(f, t, _only(h, ~mode), y, carry, calm)
-        merged = _merged(mode, taken, other)
-        return merged._replace(stages=(mode, *other.stages, *taken.stages))
 
-    def _parted(stages: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        return tuple(stages[1 : 1 + counts[0]]), tuple(stages[1 + counts[0] :])
-
-    def _filled(mode: Tensor, stages: Stages, found: Stages) -> Stages:
-        calm, rough = _parted(stages)
-        return (mode, *calm, *found) if bool(mode) else (mode, *found, *rough)
-
-    def dense(theta: Size, h: Size, y: Tensor, stages: Sequence[Tensor]) -> Tensor:
-        mode, (calm, rough) = stages[0], _parted(stages)
-        if mode.dim() == 0:
-            return stiff.dense(theta, h, y, rough) if bool(mode) else explicit.dense(theta, h, y, calm)
-        return merge(mode, stiff.dense(theta, h, y, rough), explicit.dense(theta, h, y, calm))
-
+def auto(explicit: Method, stiff: Method) -> Method:
+    """The method that switches between two."""
+    switch = Switch(explicit, stiff)
     return Method(
         name="auto",
         order=min(explicit.order, stiff.order),
@@ -127,15 +140,22 @@ def auto(explicit: Method, stiff: Method) -> Method:
         dense_order=min(explicit.dense_order, stiff.dense_order),
         evaluations=explicit.evaluations,
         init=explicit.init,
-        step=step,
-        dense=dense,
+        step=switch.step,
+        dense=switch.dense,
         source=f"{explicit.name} and {stiff.name}, switched as in OrdinaryDiffEq.jl's AutoSwitch",
-        begin=begin,
-        retake=retake,
+        begin=switch.begin,
+        retake=switch.retake,
         report=report,
         real=True,
         gradients=("direct", "discrete"),
     )
+
+
+def _size(h: Size, radius: Tensor) -> Tensor:
+    """|h| times the radius of every row; the largest where one step serves all."""
+    if isinstance(h, Tensor):
+        return h.abs() * radius.double()
+    return (abs(h) * radius.double()).amax().reshape(1)
 
 
 def report(work: Work) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Work(NamedTuple):
         equations: the linearisation in use.
         factored, c: the linear systems, with c = h / alpha.
         current: whose Jacobian was made since the last accepted step.
-        trial: the step to be judged.
+        trial: the step to be judged, or the last that was; None before the first.
     """
 
     formula: Formula
@@ -106,7 +106,7 @@ def bdf(max_order: int = MAX_ORDER) -> Method:
             work.formula, work.trial, tolerance, y, step.y1, size, solvable, max_order
         )
         current = work.current & ~accept
-        step = step._replace(work=work._replace(formula=formula, current=current, trial=None))
+        step = step._replace(work=work._replace(formula=formula, current=current))
         if isinstance(h, Tensor):
             return Verdict(accept, factor, step)
         return Verdict(bool(accept), float(factor), step)
@@ -221,7 +221,7 @@ def accepted_on_a_grid(work: Work, y: Tensor, y1: Tensor, h: Tensor, max_order: 
     """The work after a step whose size was given."""
     assert work.trial is not None
     formula = on_a_grid(work.formula, work.trial, work.equations.tolerance, y, y1, h, max_order)
-    return work._replace(formula=formula, current=work.current & (h == 0), trial=None)
+    return work._replace(formula=formula, current=work.current & (h == 0))
 
 
 def dense(theta: Size, h: Size, y: Tensor, stages: Sequence[Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..control import Tolerance
+from ..control import Tolerance, power
 from .differences import ERROR, of_order
 
 # Of the tolerance, what a single step may err: the errors of many steps add up along a slow manifold. With it the
@@ -95,9 +95,9 @@ def judged(
     return accept, factor, Formula(order, count, torch.where(accept & (h != 0), h, formula.size))
 
 
-def largest(error: Tensor, power: Tensor) -> Tensor:
-    """The factor at which an error of O(h^power) is as large as it may be."""
-    return error.nan_to_num(nan=torch.inf).clamp(min=1e-30) ** (-1.0 / power)
+def largest(error: Tensor, exponent: Tensor) -> Tensor:
+    """The factor at which an error of O(h^exponent) is as large as it may be."""
+    return power(error.nan_to_num(nan=torch.inf).clamp(min=1e-30), -1.0 / exponent)
 
 
 def on_a_grid(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .alignment import Alignment
 from .batch_row import Attempt, BatchRow, Pairs, read_pairs
+from .marks import BASE, MarkLog, Marks, Sight, renumbered
 from .tape import Dense, Knots
 
 
@@ -77,6 +78,8 @@ class BatchRecorder:
         self.start = self._pairs(torch.zeros_like(self.cursor), self.cursor, t0, torch.ones_like(t0))
         self.ends = t0
         self.step_times = [t0]
+        self.log = MarkLog(torch.zeros_like(self.cursor), self.sign)
+        self.marks: Marks | None = None
 
     def narrow(self, keep: Tensor) -> None:
         """Record the steps of some of these samples from now on."""
@@ -112,33 +115,59 @@ class BatchRecorder:
         return Pairs(time, sample, (self.columns[time, place] - t[place]) / h[place], place)
 
     def keep(
-        self, t1: Tensor, after: Tensor, any_output: bool, any_inside: bool, attempt: Attempt, y1: Tensor
+        self,
+        t1: Tensor,
+        after: Tensor,
+        any_output: bool,
+        any_inside: bool,
+        attempt: Attempt,
+        step_end: tuple[Tensor, Tensor],
+        sight: Sight | None = None,
     ) -> None:
-        """One trip of the loop; ``after`` is what ``reach`` said.
+        """One trip of the loop.
 
-        ``any_output``: whether anything was reached; ``any_inside``: whether strictly inside a step.
+        ``t1``: the end of every step, or where an event stops it; ``after`` is what ``reach`` said. ``any_output``:
+        whether anything was reached; ``any_inside``: whether strictly inside a step. ``step_end``: time and state at
+        the whole step's end; ``sight``: its events.
         """
+        whole, y1 = step_end
+        empty = self.samples[:0]
+        groups = [Pairs(empty, empty, attempt.t[:0], empty)]
         if any_output:
             pairs = self._pairs(self.cursor, after, attempt.t, attempt.h)
-            ends = self._at_end(pairs, t1)
-            pairs = pairs._replace(theta=torch.where(ends, 1.0, pairs.theta))
+            groups = [pairs._replace(theta=self._theta(pairs, whole, sight))]
+        if sight is not None:
+            groups.append(Pairs(*self.log.add(sight, self.samples, attempt.t, attempt.h)))
+        pairs = Pairs(*(torch.cat(column) for column in zip(*groups, strict=True)))
+        if any_output or sight is not None:
+            inside = any_inside or sight is not None
             self.values.append(
-                read_pairs(self.dense, pairs, any_inside, attempt.h, attempt.y, y1, attempt.stages)
+                read_pairs(self.dense, pairs, inside, attempt.h, attempt.y, y1, attempt.stages)
             )
-        else:
-            empty = self.samples[:0]
-            pairs = Pairs(empty, empty, attempt.t[:0], empty)
         self.cursor = after
         self.found.append(pairs)
         if self.with_tape or self.with_knots:
             self.attempts.append(attempt if self.with_knots else attempt._replace(stages=()))
         if not isinstance(self.times, Tensor):
-            self.step_times.append(t1[pairs.place])
+            self.step_times.append(t1[groups[0].place])
 
-    def _at_end(self, pairs: Pairs, t1: Tensor) -> Tensor:
-        if not isinstance(self.columns, Tensor):
-            return torch.ones_like(pairs.theta, dtype=torch.bool)
-        return self.columns[pairs.time, pairs.place] == t1[pairs.place]
+    def _theta(self, pairs: Pairs, whole: Tensor, sight: Sight | None) -> Tensor:
+        """Places of outputs in their steps, exactly 1 at the end of one."""
+        if isinstance(self.columns, Tensor):
+            return torch.where(self.columns[pairs.time, pairs.place] == whole[pairs.place], 1.0, pairs.theta)
+        return pairs.theta if sight is None else sight.stop.clamp(max=1.0)[pairs.place]
+
+    def settle(self) -> None:
+        """Sort the events in among the outputs, once all steps have been taken."""
+        if not self.log.entries:
+            return
+        times = self.output_times()
+        table, rank, self.marks = self.log.sorted_in(times)
+        self.start, *self.found = (
+            pairs._replace(time=renumbered(pairs.time, pairs.sample, len(times), rank))
+            for pairs in (self.start, *self.found)
+        )
+        self.times = table
 
     def outputs(self, y0: Tensor) -> Tensor:
         """(T, B, ...); rows that were not reached hold NaN."""
@@ -152,6 +181,8 @@ class BatchRecorder:
         if isinstance(self.times, Tensor):
             return self.times
         time, sample = self._all_pairs()
+        user = time < BASE
+        time, sample = time[user], sample[user]
         blank = self.ends.new_full((self._longest(time), len(self.ends)), torch.nan)
         return blank.index_put_((time, sample), torch.cat(self.step_times))
 

@@ -1,11 +1,14 @@
 """What a solve keeps of its steps when the state steps as one: outputs, and the tape that gradients replay."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from .marks import Sight
 
 Dense = Callable[[Any, Any, Tensor, Sequence[Tensor]], Tensor]
 
@@ -84,6 +87,7 @@ class Recorder:
         sign: direction of time.
         dense: the method's dense output.
         ts, values: outputs so far; at first those at t0.
+        marks: (output, event) of those that are events.
     """
 
     times: Any
@@ -95,25 +99,42 @@ class Recorder:
     values: list[Tensor]
     rows: list[Row] = field(default_factory=list)
     steps: list[tuple[float, float, Tensor, tuple[Tensor, ...]]] = field(default_factory=list)
+    marks: list[tuple[int, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.cursor = len(self.ts)
 
     def inside(self, t1: float) -> bool:
         """Whether an output lies strictly inside a step that ends at t1."""
-        start = len(self.ts)
-        return self.times != "steps" and start < len(self.times) and self.sign * (self.times[start] - t1) < 0
+        at = self.cursor
+        return self.times != "steps" and at < len(self.times) and self.sign * (self.times[at] - t1) < 0
 
     def keep(
-        self, t: float, h: float, t1: float, y: Tensor, carry: Any, step: Any, solved: tuple[Tensor, ...]
+        self,
+        t: float,
+        h: float,
+        t1: float,
+        y: Tensor,
+        carry: Any,
+        step: Any,
+        solved: tuple[Tensor, ...],
+        sight: Sight | None = None,
     ) -> None:
-        """An accepted step from (t, y) to (t1, step.y1); ``solved``: the stages that retaking it needs."""
+        """An accepted step from (t, y) to (t1, step.y1).
+
+        ``solved``: the stages that retaking it needs; ``sight``: the events in it, which are outputs too.
+        """
         start = len(self.ts)
-        if self.times == "steps":
-            self.ts.append(t1)
-        else:
-            for time in self.times[start:]:
-                if self.sign * (time - t1) > 0:
-                    break
-                self.ts.append(time)
-        thetas = tuple(1.0 if time == t1 else (time - t) / h for time in self.ts[start:])
+        stop = math.inf if sight is None else float(sight.stop)
+        end = t1 if stop == math.inf else t + stop * h
+        due = [(1.0 if time == t1 else (time - t) / h, -1, time) for time in self._reached(end)]
+        if sight is not None:
+            hits = zip(sight.theta[:, 0].tolist(), sight.event[:, 0].tolist(), strict=True)
+            due += [(theta, event, t + theta * h) for theta, event in hits if theta != math.inf]
+            due.sort(key=lambda output: output[0])
+        self.marks += [(start + n, event) for n, (_, event, _) in enumerate(due) if event >= 0]
+        self.ts += [time for _, _, time in due]
+        thetas = tuple(theta for theta, _, _ in due)
         row = Row(t, h, y, carry, thetas, slice(start, len(self.ts)), solved)
         if thetas:
             self.values += row.read(self.dense, y, step.y1, step.stages)
@@ -122,10 +143,20 @@ class Recorder:
         if self.with_knots:
             self.steps.append((t, h, y, step.stages))
 
+    def _reached(self, end: float) -> list[float]:
+        """The output times up to the end of a step that have not been given yet."""
+        if self.times == "steps":
+            return [end]
+        start = self.cursor
+        while self.cursor < len(self.times) and self.sign * (self.times[self.cursor] - end) <= 0:
+            self.cursor += 1
+        return self.times[start : self.cursor]
+
     def finish(self, y0: Tensor) -> tuple[Tensor, Knots | None]:
         """(outputs (T, *y0.shape), NaN where they were not reached; the kept steps, stacked)."""
-        count = len(self.ts) if self.times == "steps" else len(self.times)
-        values = self.values + [torch.full_like(y0, torch.nan)] * (count - len(self.values))
+        if self.times != "steps":
+            self.ts = self.ts + self.times[self.cursor :]
+        values = self.values + [torch.full_like(y0, torch.nan)] * (len(self.ts) - len(self.values))
         ys = torch.stack(values) if values else y0.new_empty((0, *y0.shape))
         if not self.steps:
             return ys, None
