@@ -22,7 +22,8 @@ def vector(*numbers):
 def test_error_is_proportional_to_tolerance(problem):
     """Errors in units of the tolerance neither grow nor shrink by more than their scatter and steps' fifth power do.
 
-    Steps go as tol^(1/4), by an estimate of order three, so that errors go as tol^(5/4), and a little faster where steps are still large.
+    Steps go as tol^(1/4), by an estimate of order three, and errors go as tol^(5/4),
+    a little faster where steps are still large.
     """
     tolerances = np.logspace(-3, -7, 9)
     errors = [work_of(problem, "radau5", tol, controller="predictive").error for tol in tolerances]
