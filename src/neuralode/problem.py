@@ -166,6 +166,11 @@ def as_pairs(
     return RealPairs(state, None, batched).ravel(state), RealPairs(state, layout, batched), found
 
 
+def control_of(chosen: str | StepControl) -> StepControl:
+    """A controller by name, or as it is."""
+    return CONTROLLERS[chosen] if isinstance(chosen, str) else chosen
+
+
 def prepare(
     f: Callable[..., Any],
     t_span: Any,
@@ -211,7 +216,7 @@ def prepare(
         inputs=(*ends, marks),
         batch=options.batch,
         method=method,
-        controller=CONTROLLERS.get(options.controller, options.controller),
+        controller=control_of(options.controller or method.controller),
         rtol=rtol,
         atol=atol,
         norm=NORMS.get(options.norm, options.norm),

@@ -49,7 +49,7 @@ class Solver:
     min_step: float = 0.0
     max_step: float = math.inf
     max_steps: int = 100_000
-    controller: str | StepControl = "pi"
+    controller: str | StepControl | None = None
     norm: str | Norm = "rms"
     jac: Callable[..., Tensor] | None = None
     throw: bool = True
@@ -62,7 +62,7 @@ class Solver:
             ("batch", self.batch, LOOPS),
             ("gradient", self.gradient, GRADIENTS),
             ("backend", self.backend, BACKENDS),
-            ("controller", self.controller, CONTROLLERS),
+            ("controller", self.controller or "pi", CONTROLLERS),
             ("norm", self.norm, NORMS),
         )
         for kind, name, table in names:
@@ -99,7 +99,7 @@ class Solver:
             raise ValueError(
                 f"method {self.method!r} has no gradient={name!r}: use one of {', '.join(method.gradients)}"
             )
-        if method.decide is not None and self.controller != "pi":
+        if method.decide is not None and self.controller is not None:
             raise ValueError(
                 f"method {self.method!r} chooses order and step together: controller= does not go with it"
             )
@@ -178,7 +178,7 @@ def solve(
     min_step: float = 0.0,
     max_step: float = math.inf,
     max_steps: int = 100_000,
-    controller: str | StepControl = "pi",
+    controller: str | StepControl | None = None,
     norm: str | Norm = "rms",
     jac: Callable[..., Tensor] | None = None,
     throw: bool = True,
@@ -222,7 +222,8 @@ def solve(
         first_step, min_step, max_step: magnitudes, in units of t; None: chosen from y0 and f.
         max_steps: limit on accepted plus rejected steps (of every sample).
         controller: ``"pi"``, ``"i"``, ``"pid"``, ``"predictive"`` (for implicit methods), or a ``Controller``,
-            ``PIDController`` or ``PredictiveController`` with coefficients of its own.
+            ``PIDController`` or ``PredictiveController`` with coefficients of its own; None: the method's, which is
+            ``"pi"`` but for ``"radau5"``.
         norm: ``"rms"``, ``"max"`` or a function of scaled errors (..., n) -> (...), one system per row.
         jac: df/dy for implicit methods, called like f; (n, n), or (B, n, n) where dimension 0 of y0 is the batch, for
             a state of n numbers; None: by automatic differentiation of f.

@@ -264,6 +264,7 @@ def collocation(tableau: Collocation) -> Method:
         retake=retake,
         real=True,
         gradients=("direct", "discrete"),
+        controller="predictive",
     )
 
 

@@ -128,6 +128,7 @@ class Method:
         real: whether complex states are handed to it as pairs of reals.
         gradients: names of the gradients that can be taken through it.
         report: ``report(work) -> dict`` after the last step: what the method has to say of itself, by name.
+        controller: name of the step-size controller that suits it.
         split: whether it takes f as a pair (f_explicit, f_implicit), and gets a ``SplitField``.
         state: ``"any"``, or ``"pair"``: two leaves of one shape, (q, p), raveled to (..., 2 n), with dq/dt a function
             of (t, p) and dp/dt of (t, q).
@@ -154,6 +155,7 @@ class Method:
     real: bool = False
     gradients: tuple[str, ...] = ALL_GRADIENTS
     report: Callable[[Any], dict[str, Any]] = nothing
+    controller: str = "pi"
     split: bool = False
     state: str = "any"
 
