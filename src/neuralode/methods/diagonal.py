@@ -73,4 +73,5 @@ def diagonal(tableau: DiagonalTableau) -> Method:
         retake=retake,
         real=True,
         gradients=("direct", "discrete"),
+        controller="predictive",
     )

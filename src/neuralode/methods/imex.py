@@ -72,5 +72,6 @@ def imex(tableau: ImexTableau) -> Method:
         retake=retake,
         real=True,
         gradients=("direct", "discrete"),
+        controller="predictive",
         split=True,
     )

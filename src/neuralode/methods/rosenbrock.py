@@ -97,6 +97,7 @@ def rosenbrock(tableau: RosenbrockTableau) -> Method:
         retake=retake,
         real=True,
         gradients=("direct", "discrete"),
+        controller="predictive",
     )
 
 
