@@ -33,7 +33,7 @@ def test_outputs_are_as_good_as_steps(problem, method, tol):
     steps = error(problem, EXACT[problem], "steps", **options)
     times = torch.linspace(*problem.t_span, 501, dtype=torch.float64)
     # Where the steps err by a small part of the tolerance, outputs err by at most half of it.
-    assert error(problem, EXACT[problem], times, **options) <= max(3 * steps, 0.5 * tol)
+    assert error(problem, EXACT[problem], times, **options) <= max(4 * steps, 0.5 * tol)
 
 
 @pytest.mark.parametrize("batch", [None, "lockstep", "independent"])
