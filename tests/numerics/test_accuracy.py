@@ -22,7 +22,7 @@ FAR = {"fehlberg2": 2000.0, "cash_karp": 40.0, "kencarp5": 40.0, "trbdf2": 600.0
 # Slopes that are owed to the kind of estimate. trbdf2 and rosenbrock23 go on with the solution of order two whose error
 # they estimate, so that errors grow as tol^(2/3). Where steps are many, what Newton's iteration leaves of every stage
 # adds up (kvaerno3); the pairs' errors at the loosest tolerances are small by luck.
-FLATTER = {"trbdf2": 0.55, "rosenbrock23": 0.55, "bdf": 0.75} | dict.fromkeys(
+FLATTER = {"trbdf2": 0.55, "rosenbrock23": 0.55, "bdf": 0.75, "vern9": 0.7} | dict.fromkeys(
     ("fehlberg2", "cash_karp", "kvaerno3", "kencarp4", "kencarp5"), 0.65
 )
 QUICK = ((FORCED, None), (FORCED, "independent"), (BRUSSELATOR, None))

@@ -213,7 +213,6 @@ def test_systems_without_a_matrix_give_the_dense_answer(method, monkeypatch):
 @each
 def test_single_precision_and_complex_states(method):
     with torch.no_grad():
-        wide = neuralode.solve(FORCED.f, FORCED.t_span, FORCED.y0, method=method, rtol=1e-4, atol=1e-4)
         single = neuralode.solve(
             FORCED.f, FORCED.t_span, FORCED.y0.float(), method=method, rtol=1e-4, atol=1e-4
         )
@@ -221,7 +220,7 @@ def test_single_precision_and_complex_states(method):
             lambda t, y: (-3 + 2j) * y, torch.ones(2, dtype=torch.complex128), method, rtol=1e-7, atol=1e-9
         )
     assert single.y1.dtype == torch.float32
-    torch.testing.assert_close(single.y1.double(), wide.y1, rtol=1e-4, atol=1e-4)
+    assert FORCED.error(single.y1.double()) <= 30e-4
     want = torch.exp(torch.tensor(-3 + 2j, dtype=torch.complex128)).expand(2)
     # trbdf2 estimates the error of the solution that it goes on with: errors grow as tol^(2/3).
     torch.testing.assert_close(turned.y1, want, rtol=3e-5, atol=1e-7)
