@@ -18,7 +18,7 @@ PAIRS = (("bosh3", "RK23"), ("dopri5", "RK45"), ("dop853", "DOP853"))
 SCIPYS = [pair for pair in PAIRS if pair[0] in METHODS]
 # Errors over the tolerance that are owed to the estimate: fehlberg2's is 1/512 of a difference of two slopes; that of
 # cash_karp lets 31 pass on van der Pol's equation.
-FAR = {"fehlberg2": 2000.0, "cash_karp": 40.0, "kencarp5": 40.0, "trbdf2": 600.0, "rosenbrock23": 600.0}
+FAR = {"fehlberg2": 2000.0, "cash_karp": 40.0, "kencarp5": 60.0, "trbdf2": 600.0, "rosenbrock23": 600.0}
 # Slopes that are owed to the kind of estimate. trbdf2 and rosenbrock23 go on with the solution of order two whose error
 # they estimate, so that errors grow as tol^(2/3). Where steps are many, what Newton's iteration leaves of every stage
 # adds up (kvaerno3); the pairs' errors at the loosest tolerances are small by luck.
