@@ -18,7 +18,7 @@ PAIRS = (("bosh3", "RK23"), ("dopri5", "RK45"), ("dop853", "DOP853"))
 SCIPYS = [pair for pair in PAIRS if pair[0] in METHODS]
 # Errors over the tolerance that are owed to the estimate: fehlberg2's is 1/512 of a difference of two slopes; that of
 # cash_karp lets 31 pass on van der Pol's equation.
-FAR = {"fehlberg2": 2000.0, "cash_karp": 40.0, "kencarp5": 40.0, "trbdf2": 600.0, "rosenbrock23": 600.0}
+FAR = {"fehlberg2": 2000.0, "cash_karp": 40.0, "kencarp5": 60.0, "trbdf2": 600.0, "rosenbrock23": 600.0}
 # Slopes that are owed to the kind of estimate. trbdf2 and rosenbrock23 go on with the solution of order two whose error
 # they estimate, so that errors grow as tol^(2/3). Where steps are many, what Newton's iteration leaves of every stage
 # adds up (kvaerno3); the pairs' errors at the loosest tolerances are small by luck.
@@ -50,6 +50,7 @@ def test_error_is_proportional_to_tolerance(problem, method, batch):
     errors = [work_of(problem, method, tol, batch=batch).error for tol in tolerances]
     slope = np.polyfit(np.log(tolerances), np.log(errors), 1)[0]
     # The phase error of van der Pol's equation changes its sign between two tolerances, which makes the slope steep.
+    # bdf holds the error of a step, O(h^(k + 1)), at the tolerance: the sum of all goes with its k / (k + 1) th power.
     assert FLATTER.get(method, 0.8) <= slope <= (1.45 if problem is VAN_DER_POL else 1.3)
     if problem in STEADY:
         assert max(e / tol for e, tol in zip(errors, tolerances, strict=True)) <= FAR.get(method, 30.0)
