@@ -15,8 +15,7 @@ MEASURES = {
     "kvaerno5": ("BDF", "Radau"),
     "auto": ("BDF", "Radau"),
 }
-# Beyond the general bounds, as measured: Prothero and Robinson's problem takes the order of kvaerno5 down to that of its
-# stages, and auto's explicit half does not pay there.
+# Above the general bounds. Measured: errors of 25 and 33 tolerances; ratios of 2.11, 2.04, 1.65 and 1.58, in this order.
 ERRORS = {("kvaerno5", "Prothero-Robinson"): 40, ("kvaerno5", "OREGO"): 50}
 COSTS = {
     ("kvaerno5", "Prothero-Robinson"): 2.4,
