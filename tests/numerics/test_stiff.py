@@ -15,7 +15,7 @@ MEASURES = {
     "kvaerno5": ("BDF", "Radau"),
     "auto": ("BDF", "Radau"),
 }
-# Above the general bounds. Measured: errors of 25 and 33 tolerances; ratios of 2.11, 2.04, 1.65 and 1.58, in this order.
+# Above the general bounds. Measured: errors of 25 and 33 tolerances; ratios of 2.11, 2.04, 1.65, 1.58, in this order.
 ERRORS = {("kvaerno5", "Prothero-Robinson"): 40, ("kvaerno5", "OREGO"): 50}
 COSTS = {
     ("kvaerno5", "Prothero-Robinson"): 2.4,
