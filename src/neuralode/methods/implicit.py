@@ -26,12 +26,14 @@ class Work(NamedTuple):
         linear: the linearisation in use, None before the first step.
         stale: whose Jacobian should be made anew before the next trial.
         rate: contraction of Newton's iteration, for the next one.
+        size: of the step for which a contraction with this Jacobian was last seen.
     """
 
     tolerance: Tolerance
     linear: Dense | MatrixFree | None = None
     stale: Any = None
     rate: Any = None
+    size: Any = None
 
 
 def begin(tolerance: Tolerance) -> Work:

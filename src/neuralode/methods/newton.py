@@ -22,6 +22,9 @@ ROUNDING_STALL = 1e3
 # In the same units: an iteration's error, unlike rounding, has the same sign step by step, and adds up.
 FAR_BELOW_ROUNDING = 2.0**-8
 
+# Of the error left in a root: updates so small that their contraction may be that of rounding.
+UNSEEN = 1e-5
+
 
 class Root(NamedTuple):
     """What an iteration ended with; masks and counts are (1,), or (B,) per sample.
@@ -49,11 +52,13 @@ def newton(
     tolerance: Tolerance,
     rate: Tensor,
     left: float = LEFT_IN_A_ROOT,
+    unsure: Tensor | None = None,
 ) -> Root:
     """Iterate x <- x - solve(residual(x)), x of any shape with rows in front.
 
     ``size`` is the norm of an update in units of the tolerance, (1,) or (B,); ``rate`` what the last call ended with,
-    one (or larger) when nothing is known; ``left`` the error that may be left, in units of the tolerance.
+    one (or larger) when nothing is known; ``left`` the error that may be left, in units of the tolerance; ``unsure``
+    whose contraction must be seen, since a matrix far too large for the problem makes all updates small.
     """
     kappa, most = accuracy(tolerance, x, left), MOST if tolerance.given else MOST_TO_ROUNDING
     rate = power(rate.clamp(min=torch.finfo(torch.float64).eps), 0.8)
@@ -74,7 +79,10 @@ def newton(
             if not tolerance.given:
                 converged = converged | (active & (theta > 0.5) & (length <= ROUNDING_STALL))
         x = merge(active & good, x - delta, x)
-        converged = converged | (active & good & ((rate * length <= kappa) & (rate > 0) | (length == 0)))
+        near = (rate * length <= kappa) & (rate > 0)
+        if unsure is not None and before is None:
+            near = near & (~unsure | (length <= UNSEEN * kappa))
+        converged = converged | (active & good & (near | (length == 0)))
         active = active & good & ~converged
         before = length
         if not bool(active.any()):

@@ -15,6 +15,9 @@ from .linear import Factored, Krylov, linearize
 from .method import Field
 from .newton import newton
 
+# Of a step's size: what worked with a Jacobian has to be seen again where steps have grown by more.
+GROWN = 2.0
+
 
 class Outcome(NamedTuple):
     """What the trial of a step's stages has come to.
@@ -36,7 +39,7 @@ class Outcome(NamedTuple):
 class StageSolver:
     """Solves the stages of one trial; masks and counts are (1,), or (B,) per sample."""
 
-    def __init__(self, f: Field, h: Size, y: Tensor, gamma: float, work: Work) -> None:
+    def __init__(self, f: Field, h: Size, y: Tensor, gamma: float, work: Work, renewed: Tensor) -> None:
         assert work.linear is not None
         self.f, self.h, self.y, self.gamma = f, h, y, gamma
         self.tolerance = work.tolerance
@@ -44,6 +47,9 @@ class StageSolver:
         weights = self.tolerance.weights(y)
         self.scale = f.rows(moved(torch.zeros_like(weights), h, gamma, 1 / weights))
         self.rate: Tensor = work.rate
+        now = h.abs() if isinstance(h, Tensor) else torch.full_like(self.rate, abs(h))
+        self.size = now if work.size is None else torch.where(renewed, now, work.size)
+        self.now, self.unsure = now, now > GROWN * self.size
         self.converged = torch.ones_like(self.rate, dtype=torch.bool)
         self.slow = torch.zeros_like(self.converged)
         self.calls = torch.zeros_like(self.rate, dtype=torch.long)
@@ -59,7 +65,10 @@ class StageSolver:
             lambda delta: self.tolerance.sizes(delta * self.scale),
             self.tolerance,
             self.rate,
+            unsure=self.unsure,
         )
+        seen = root.iterations > 1
+        self.size, self.unsure = torch.where(seen, self.now, self.size), self.unsure & ~seen
         self.rate = root.rate
         self.calls = self.calls + torch.where(self.converged, root.iterations, 0)
         self.slow = self.slow | (root.theta > SLOW) | ~root.converged
@@ -72,18 +81,18 @@ def solve_stages(
 ) -> Outcome:
     """What ``stages`` makes with a solver for the equations of its stages; t is where the Jacobian is taken."""
     work, renewed = refreshed(f, t, h, y, work)
-    solver = StageSolver(f, h, y, gamma, work)
+    solver = StageSolver(f, h, y, gamma, work, renewed)
     parts, calls = stages(solver), solver.calls
     again = ~solver.converged & ~renewed
     if bool(again.any()):
         work, more = refreshed(f, t, h, y, work._replace(stale=again))
         renewed = renewed | more
-        solver = StageSolver(f, h, y, gamma, work)
+        solver = StageSolver(f, h, y, gamma, work._replace(size=solver.size), more)
         parts = stages(solver)
         calls = calls + torch.where(again, solver.calls, 0)
     return Outcome(
         parts,
-        work._replace(stale=solver.slow, rate=solver.rate),
+        work._replace(stale=solver.slow, rate=solver.rate, size=solver.size),
         solver.factored,
         plain(calls, h),
         plain(renewed.long(), h),
