@@ -73,5 +73,4 @@ def diagonal(tableau: DiagonalTableau) -> Method:
         retake=retake,
         real=True,
         gradients=("direct", "discrete"),
-        controller="predictive",
     )

@@ -72,6 +72,5 @@ def imex(tableau: ImexTableau) -> Method:
         retake=retake,
         real=True,
         gradients=("direct", "discrete"),
-        controller="predictive",
         split=True,
     )
