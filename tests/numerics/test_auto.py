@@ -44,7 +44,7 @@ def test_stays_explicit_where_nothing_is_stiff(batch):
 
 @pytest.mark.parametrize("problem", [ROBERTSON_40, VAN_DER_POL_1E3], ids=repr)
 def test_switches_where_it_is_and_costs_no_more_than_the_stiff_method(problem):
-    found, stiff = work(problem, "auto"), work(problem, "rodas5p")
+    found, stiff = work(problem, "auto"), work(problem, "rodas5p", controller="pi")
     assert found.report["switches"] >= 1
     assert 0 < found.report["stiff_steps"] < found.accepted
     assert found.nfev <= 1.1 * stiff.nfev and found.njev < stiff.njev
