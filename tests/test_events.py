@@ -165,3 +165,11 @@ def test_grazing_event_warns():
             step=0.5,
             method="rk4",
         )
+
+
+@pytest.mark.parametrize("gradient", ["direct", "discrete"])
+def test_second_derivatives_are_refused_not_zero(gradient):
+    y0 = torch.tensor([10.0, 2.0], dtype=torch.float64, requires_grad=True)
+    sol = neuralode.solve(ball, (0.0, 5.0), y0, events=Event(ground, -1, True), gradient=gradient)
+    with pytest.raises(RuntimeError, match="no second derivatives"):
+        torch.autograd.grad(sol.t_events[0].sum(), y0, create_graph=True)

@@ -4,6 +4,7 @@ From g(t_e, y(t_e)) = 0 follows dt_e = -dg / (g_t + g_y f), and the state at the
 """
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,6 +72,20 @@ def noise_of(problem: Problem, event: Event, t: Tensor, y: Tensor, scale: Tensor
     return ROUNDINGS * torch.finfo(y.dtype).eps * terms.detach()
 
 
+class _Once(torch.autograd.Function):
+    """A tensor as it is, whose derivative is no function of anything: it must not be taken for one."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, bar: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            raise RuntimeError("the time of an event, and the state there, have no second derivatives")
+        return bar
+
+
 def sharpen(problem: Problem, event: Event, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """(t, y) at an event, differentiable with respect to all that moves it; first derivatives only.
 
@@ -93,5 +108,6 @@ def sharpen(problem: Problem, event: Event, t: Tensor, y: Tensor) -> tuple[Tenso
             "an event grazes zero (dg/dt = 0): its time has no derivative", SolverWarning, stacklevel=2
         )
     move = -(value - value.detach()) / torch.where(flat, torch.inf, rate.detach())
+    move = move if transforming() else _Once.apply(move)
     moved = state + slope * (spread(move, y.real) if batched else move.to(REAL.get(y.dtype, y.dtype)))
     return torch.where(known, here + move, t), merge(known, moved, y) if batched else moved
