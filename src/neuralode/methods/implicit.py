@@ -11,7 +11,6 @@ from ..ops import Size
 from ..solution import Status
 from .linear import Dense, MatrixFree, linearize
 from .method import Field
-from .newton import Root
 
 # A contraction of Newton's iteration from which a new Jacobian pays.
 SLOW = 0.01
@@ -89,6 +88,3 @@ def corrected(
     for _ in range(2):
         x = x - solve(residual(x))
     return x
-
-
-__all__ = ["Root", "Work", "begin", "corrected", "flags", "plain", "refreshed", "trouble"]
