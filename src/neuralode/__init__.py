@@ -6,7 +6,7 @@
 from .control import Controller, PIDController, PredictiveController
 from .errors import SolverError, SolverWarning
 from .events import Event
-from .gradient import Backsolve, Direct, Discrete
+from .gradient import Backsolve, Checkpointed, Direct, Discrete
 from .registry import methods, register_method
 from .solution import Solution, Status
 from .solve import Solver, solve
@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Backsolve",
+    "Checkpointed",
     "Controller",
     "Direct",
     "Discrete",

@@ -204,7 +204,8 @@ def solve(
             every sample within tolerance. ``"independent"``: every sample has its own steps, and f gets t as
             (B, 1, ..., 1).
         gradient: ``"discrete"`` (exact for the steps taken), ``"direct"`` (autograd through the loop),
-            ``"backsolve"`` (the paper's adjoint), or an object with options such as ``Backsolve(rtol=1e-6)``.
+            ``"checkpointed"`` (the same in the memory of sqrt(N) of N steps), ``"backsolve"`` (the paper's adjoint), or
+            an object with options such as ``Checkpointed(slots=8)`` or ``Backsolve(rtol=1e-6)``.
         backend: ``"eager"``; ``"auto"`` takes the fastest that can run f, which today is eager.
         events: a function g(t, y, *args), an ``Event(g, direction, terminal, apply)``, or a list of them: zeros of g
             are located on the dense output, sample by sample with batch="independent" (g then returns (B,)). Found

@@ -1,4 +1,4 @@
-"""The loops around a step, by batch mode: each ``loop(problem, tape=False) -> Run``."""
+"""The loops around a step, by batch mode: each ``loop(problem, tape=None) -> Run``."""
 
 from collections.abc import Callable
 

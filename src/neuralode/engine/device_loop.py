@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..methods import Step
 from ..ops import merge
-from ..output import Attempt, BatchRecorder, Sight
+from ..output import Attempt, BatchRecorder, Keeping, Sight
 from ..problem import Problem
 from ..progress import MILLION
 from ..solution import Status
@@ -34,8 +34,8 @@ class Look(NamedTuple):
     sight: Sight | None = None
 
 
-def integrate(problem: Problem, tape: bool = False) -> Run:
-    """Solve ``problem`` for batch "independent"; ``tape``: keep what a gradient needs."""
+def integrate(problem: Problem, tape: Keeping | None = None) -> Run:
+    """Solve ``problem`` for batch "independent"; ``tape``: the trips that keep their state for a gradient."""
     times = problem.times if len(problem.times) else problem.t0.new_empty((0, len(problem.y0)))
     recorder = BatchRecorder(times, problem.sign, problem.method.dense, tape, problem.dense_output)
     recorder.begin(problem.t0, problem.y0)

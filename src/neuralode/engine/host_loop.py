@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..methods import Step
-from ..output import Marks, Recorder, Tape
+from ..output import Keeping, Marks, Recorder, Tape
 from ..problem import Problem
 from ..solution import Status
 from .host_step import State, Trial, begin, given, take
@@ -25,8 +25,8 @@ class End(NamedTuple):
     sample: int | None = None
 
 
-def integrate(problem: Problem, tape: bool = False) -> Run:
-    """Solve ``problem`` for batch None or "lockstep"; ``tape``: keep what a gradient needs."""
+def integrate(problem: Problem, tape: Keeping | None = None) -> Run:
+    """Solve ``problem`` for batch None or "lockstep"; ``tape``: the steps that keep their state for a gradient."""
     t0, y0 = problem.t0, problem.y0
     at_start = [t0] if problem.times == "steps" else [t for t in problem.times if t == t0]
     initial = len(at_start)
@@ -58,7 +58,7 @@ def integrate(problem: Problem, tape: bool = False) -> Run:
         accepted=s.accepted,
         rejected=s.rejected,
         report=problem.method.report(s.work),
-        tape=Tape(recorder.rows, initial) if tape else None,
+        tape=None if tape is None else Tape(recorder.rows, initial),
         marks=_marks(recorder.marks),
     )
 

@@ -9,12 +9,18 @@ from ..ops import transforming
 from ..problem import Problem
 from . import endpoints
 from .backsolve import Backsolve
+from .checkpointed import Checkpointed
 from .direct import Direct
 from .discrete import Discrete
 
-Gradient = Direct | Discrete | Backsolve
+Gradient = Direct | Discrete | Checkpointed | Backsolve
 DIRECT = Direct()
-GRADIENTS: dict[str, Gradient] = {"direct": DIRECT, "discrete": Discrete(), "backsolve": Backsolve()}
+GRADIENTS: dict[str, Gradient] = {
+    "direct": DIRECT,
+    "discrete": Discrete(),
+    "checkpointed": Checkpointed(),
+    "backsolve": Backsolve(),
+}
 
 
 def run(problem: Problem, gradient: Gradient) -> Run:
@@ -36,4 +42,4 @@ def at_outputs(problem: Problem, run: Run) -> Run:
     return endpoints.with_outputs(replace(problem, inputs=(None, None, t_eval)), run)
 
 
-__all__ = ["GRADIENTS", "Backsolve", "Direct", "Discrete", "Gradient", "at_outputs", "run"]
+__all__ = ["GRADIENTS", "Backsolve", "Checkpointed", "Direct", "Discrete", "Gradient", "at_outputs", "run"]

@@ -10,6 +10,7 @@ from torch.autograd import forward_ad
 
 from ..engine import LOOPS, Run
 from ..ops import transforming
+from ..output import Everything
 from ..problem import Problem
 
 
@@ -40,7 +41,7 @@ class Direct:
         # derivatives, step sizes must not carry a tangent, and equations are differentiated at their solution: find
         # the accepted steps first, then retake those.
         with torch.no_grad(), forward_ad._set_fwd_grad_enabled(False):
-            run = LOOPS[problem.batch](problem, tape=True)
+            run = LOOPS[problem.batch](problem, tape=Everything())
         return run.with_tensors(replay(problem, run.tape, problem.y0, run.tensors))
 
 

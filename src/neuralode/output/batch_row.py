@@ -28,12 +28,12 @@ class Attempt(NamedTuple):
     """One trip of the loop: the trial step of every sample that is still stepped, and who accepted it.
 
     ``stages`` are what dense output needs, ``solved`` those that retaking the step needs; ``samples`` says whose each
-    row is.
+    row is. ``y``, ``carry`` and ``stages`` are None and empty where the tape does not keep the state.
     """
 
     t: Tensor
     h: Tensor
-    y: Tensor
+    y: Tensor | None
     carry: tuple[Tensor, ...]
     stages: tuple[Tensor, ...]
     solved: tuple[Tensor, ...]
@@ -58,7 +58,7 @@ class BatchRow:
 
     t: Tensor
     h: Tensor
-    y: Tensor
+    y: Tensor | None
     carry: tuple[Tensor, ...]
     active: Tensor
     pairs: Pairs

@@ -1,6 +1,6 @@
 """What a solve keeps of its steps when every sample steps by itself: outputs, tape and knots, sample by sample."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +10,8 @@ from torch import Tensor
 from .alignment import Alignment
 from .batch_row import Attempt, BatchRow, Pairs, read_pairs
 from .marks import BASE, MarkLog, Marks, Sight, renumbered
-from .tape import Dense, Knots
+from .tape import Dense, Knots, cut
+from .thinning import Keeping
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class BatchTape:
     attempts: list[Attempt]
     found: list[Pairs]
     start: Pairs
+    batch: int
 
     def from_initial(self, grad_ys: Tensor) -> Tensor:
         """The cotangent of y0 through the outputs that are y0."""
@@ -40,10 +42,38 @@ class BatchTape:
     @cached_property
     def rows(self) -> list[BatchRow]:
         """One row per step number."""
-        if not self.attempts:
+        return self._rows(self.attempts, self.found)
+
+    def _rows(self, attempts: list[Attempt], found: list[Pairs]) -> list[BatchRow]:
+        if not attempts:
             return []
-        aligned = Alignment(self.attempts)
-        return aligned.rows(self.attempts, aligned.groups(self.found))
+        aligned = Alignment(attempts, self.batch)
+        return aligned.rows(attempts, aligned.groups(found))
+
+    def segments(self, y0: Tensor) -> list[list[BatchRow]]:
+        """The rows, cut where a trip keeps its state if some do not; steps are numbered in each piece.
+
+        The first row of a piece holds the state of the whole batch. Whoever has ended before stands still, at y0.
+        """
+        starts = [n for n, attempt in enumerate(self.attempts) if attempt.y is not None]
+        if len(starts) == len(self.attempts):
+            return [self.rows] if self.rows else []
+        pieces = []
+        for attempts, found in zip(cut(self.attempts, starts), cut(self.found, starts), strict=True):
+            rows = self._rows(attempts, found)
+            if rows:
+                rows[0] = replace(rows[0], **entry(attempts[0], y0))
+                pieces.append(rows)
+        return pieces
+
+
+def entry(attempt: Attempt, y0: Tensor) -> dict[str, Any]:
+    """State and carry at a trip of the loop, for the whole batch."""
+    at = attempt.samples
+    assert attempt.y is not None
+    blank = (part.new_zeros(len(y0), *part.shape[1:]) for part in attempt.carry)
+    carry = tuple(zero.index_copy(0, at, part) for zero, part in zip(blank, attempt.carry, strict=True))
+    return {"y": y0.index_copy(0, at, attempt.y), "carry": carry}
 
 
 @dataclass
@@ -52,6 +82,7 @@ class BatchRecorder:
 
     Attributes:
         times: (T, B) for the whole batch, or ``"steps"``.
+        tape_of: which trips of the loop keep their state on the tape; None: no tape.
         samples: whose steps are recorded; all others have ended.
         columns: their output times.
         cursor: how many outputs each of them has.
@@ -60,7 +91,7 @@ class BatchRecorder:
     times: Any
     sign: Tensor
     dense: Dense
-    with_tape: bool
+    tape_of: Keeping | None
     with_knots: bool
     attempts: list[Attempt] = field(default_factory=list)
     found: list[Pairs] = field(default_factory=list)
@@ -140,14 +171,18 @@ class BatchRecorder:
             groups.append(Pairs(*self.log.add(sight, self.samples, attempt.t, attempt.h)))
         pairs = Pairs(*(torch.cat(column) for column in zip(*groups, strict=True)))
         if any_output or sight is not None:
+            assert attempt.y is not None  # only what is on the tape loses it
             inside = any_inside or sight is not None
             self.values.append(
                 read_pairs(self.dense, pairs, inside, attempt.h, attempt.y, y1, attempt.stages)
             )
         self.cursor = after
         self.found.append(pairs)
-        if self.with_tape or self.with_knots:
+        if self.tape_of is not None or self.with_knots:
             self.attempts.append(attempt if self.with_knots else attempt._replace(stages=()))
+        if self.tape_of is not None:
+            for n in self.tape_of.dropped(len(self.attempts) - 1):
+                self.attempts[n] = self.attempts[n]._replace(y=None, carry=(), stages=())
         if not isinstance(self.times, Tensor):
             self.step_times.append(t1[groups[0].place])
 
@@ -194,10 +229,12 @@ class BatchRecorder:
         return torch.cat([group.time for group in groups]), torch.cat([group.sample for group in groups])
 
     def tape(self) -> BatchTape | None:
-        return BatchTape(self.attempts, self.found, self.start) if self.with_tape else None
+        if self.tape_of is None:
+            return None
+        return BatchTape(self.attempts, self.found, self.start, len(self.ends))
 
     def knots(self) -> Knots | None:
         """The kept steps, aligned and stacked."""
         if not self.with_knots or not self.attempts:
             return None
-        return Alignment(self.attempts).knots(self.attempts)
+        return Alignment(self.attempts, len(self.ends)).knots(self.attempts)

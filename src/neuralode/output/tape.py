@@ -2,27 +2,31 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from .marks import Sight
+from .thinning import Keeping
 
 Dense = Callable[[Any, Any, Tensor, Sequence[Tensor]], Tensor]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Row:
     """One accepted step: where it started, and which outputs lie in it (theta in (0, 1]).
 
-    ``stages`` are those that the method wants back to retake the step.
+    ``y`` and ``carry`` are None and empty where the tape does not keep every state; ``stages`` are those that the
+    method wants back to retake the step.
     """
 
     t: float
     h: float
-    y: Tensor
+    y: Tensor | None
     carry: tuple[Tensor, ...]
     thetas: tuple[float, ...]
     slots: slice
@@ -57,6 +61,10 @@ class Tape:
     rows: list[Row]
     initial: int
 
+    def segments(self, y0: Tensor) -> list[list[Row]]:
+        """The rows, cut in front of each that keeps its state where some do not."""
+        return cut(self.rows, [n for n, row in enumerate(self.rows) if row.y is not None])
+
     def from_initial(self, grad_ys: Tensor) -> Tensor:
         """The cotangent of y0 through the outputs that are y0."""
         return grad_ys[: self.initial].sum(0)
@@ -66,6 +74,13 @@ class Tape:
         start = [y0.expand(self.initial, *y0.shape)] if self.initial else []
         found = torch.cat([*start, torch.stack(values)] if values else [*start, like[:0]])
         return torch.cat([found, torch.full_like(like[len(found) :], torch.nan)])
+
+
+def cut(items: list[Item], starts: Sequence[int]) -> list[list[Item]]:
+    """Pieces that begin at ``starts``; one piece where everything is a start."""
+    if len(starts) == len(items):
+        return [items] if items else []
+    return [items[low:high] for low, high in pairwise([*starts, len(items)])]
 
 
 @dataclass(frozen=True)
@@ -86,6 +101,7 @@ class Recorder:
         times: output times in the direction of integration, or ``"steps"`` for every step.
         sign: direction of time.
         dense: the method's dense output.
+        tape: which steps keep their state on the tape; None: no tape.
         ts, values: outputs so far; at first those at t0.
         marks: (output, event) of those that are events.
     """
@@ -93,7 +109,7 @@ class Recorder:
     times: Any
     sign: float
     dense: Dense
-    with_tape: bool
+    tape: Keeping | None
     with_knots: bool
     ts: list[float]
     values: list[Tensor]
@@ -138,8 +154,10 @@ class Recorder:
         row = Row(t, h, y, carry, thetas, slice(start, len(self.ts)), solved)
         if thetas:
             self.values += row.read(self.dense, y, step.y1, step.stages)
-        if self.with_tape:
+        if self.tape is not None:
             self.rows.append(row)
+            for n in self.tape.dropped(len(self.rows) - 1):
+                self.rows[n] = replace(self.rows[n], y=None, carry=())
         if self.with_knots:
             self.steps.append((t, h, y, step.stages))
 
