@@ -6,7 +6,7 @@
 from .control import Controller, PIDController, PredictiveController
 from .errors import SolverError, SolverWarning
 from .events import Event
-from .gradient import Backsolve, Checkpointed, Direct, Discrete
+from .gradient import Backsolve, Checkpointed, Direct, Discrete, Reversible
 from .registry import methods, register_method
 from .solution import Solution, Status
 from .solve import Solver, solve
@@ -23,6 +23,7 @@ __all__ = [
     "Event",
     "PIDController",
     "PredictiveController",
+    "Reversible",
     "Solution",
     "Solver",
     "SolverError",

@@ -18,11 +18,16 @@ COUPLED = 1e-3
 
 @dataclass
 class Tally:
-    """Calls of f, rows of y in them, and Jacobians made."""
+    """Calls of f, rows of y in them, and Jacobians made; what a walk back along the path has missed, in tolerances."""
 
     count: int = 0
     rows: int = 0
     jacobians: int = 0
+    drift: Tensor | None = None
+
+    def missed(self, drift: Tensor) -> None:
+        """Keep the largest."""
+        self.drift = drift if self.drift is None else torch.fmax(self.drift, drift)
 
 
 @dataclass(eq=False)

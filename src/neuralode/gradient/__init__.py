@@ -12,14 +12,16 @@ from .backsolve import Backsolve
 from .checkpointed import Checkpointed
 from .direct import Direct
 from .discrete import Discrete
+from .reversible import Reversible
 
-Gradient = Direct | Discrete | Checkpointed | Backsolve
+Gradient = Direct | Discrete | Checkpointed | Backsolve | Reversible
 DIRECT = Direct()
 GRADIENTS: dict[str, Gradient] = {
     "direct": DIRECT,
     "discrete": Discrete(),
     "checkpointed": Checkpointed(),
     "backsolve": Backsolve(),
+    "reversible": Reversible(),
 }
 
 
@@ -42,4 +44,14 @@ def at_outputs(problem: Problem, run: Run) -> Run:
     return endpoints.with_outputs(replace(problem, inputs=(None, None, t_eval)), run)
 
 
-__all__ = ["GRADIENTS", "Backsolve", "Checkpointed", "Direct", "Discrete", "Gradient", "at_outputs", "run"]
+__all__ = [
+    "GRADIENTS",
+    "Backsolve",
+    "Checkpointed",
+    "Direct",
+    "Discrete",
+    "Gradient",
+    "Reversible",
+    "at_outputs",
+    "run",
+]

@@ -23,6 +23,7 @@ from ..ops import REAL, Size, merge, spread
 from ..problem import Problem
 from ..solution import HINTS, SENTENCES, Status
 from .capture import with_captures
+from .drift import drifted
 from .pieces import Pieces
 
 
@@ -266,8 +267,7 @@ def _real_time(here: Size, before: Size, t: float) -> float:
 
 def _check_drift(problem: Problem, y: Tensor, stored: Tensor, t: Size) -> None:
     """Warn when the re-integrated state misses the stored one by more than the tolerance explains."""
-    allowed = problem.rtol * stored.abs() + problem.atol
-    miss = float(((y - stored).abs() / allowed).max()) if y.numel() else 0.0
+    miss = float(drifted(problem, y, stored).max()) if y.numel() else 0.0
     if not miss <= 1e3:
         warnings.warn(
             f"gradient='backsolve': the path integrated backward misses the stored state at t = {t} by {miss:.3g} "

@@ -20,6 +20,13 @@ class Everything:
         return ()
 
 
+class Nothing:
+    """No step keeps its state."""
+
+    def dropped(self, n: int) -> Sequence[int]:
+        return (n,)
+
+
 class Thinning:
     """Every ``stride``-th step keeps its state; the stride doubles when that makes too many.
 
