@@ -104,7 +104,7 @@ def test_a_contracting_path_raises():
         batch="independent",
     )
     with pytest.raises(
-        SolverError, match="walked back by gradient='reversible' misses y0 .* use gradient='checkpointed'"
+        SolverError, match=r"walked back by gradient='reversible' misses y0 .* use gradient='checkpointed'"
     ):
         sol.y1.sum().backward()
     assert sol.drift.shape == (2,) and (sol.drift > 1).all()
