@@ -88,7 +88,8 @@ def combinations():
         for batch, kind, dtype in itertools.product(BATCHES, STATES[METHODS[method].state], DTYPES):
             quick = method in WHOLE or (kind, dtype) in QUICK
             marks = () if quick else pytest.mark.slow
-            yield pytest.param(method, batch, gradient, kind, dtype, marks=marks)
+            name = "-".join((method, str(batch), gradient, kind, str(dtype).removeprefix("torch.")))
+            yield pytest.param(method, batch, gradient, kind, dtype, marks=marks, id=name)
 
 
 @pytest.mark.parametrize(("method", "batch", "gradient", "kind", "dtype"), combinations())

@@ -263,7 +263,8 @@ def collocation(tableau: Collocation) -> Method:
         begin=begin,
         retake=retake,
         real=True,
-        gradients=("direct", "discrete"),
+        gradients=("direct", "discrete", "checkpointed"),
+        repeatable=True,
         controller="predictive",
     )
 

@@ -96,7 +96,8 @@ def rosenbrock(tableau: RosenbrockTableau) -> Method:
         begin=Work,
         retake=retake,
         real=True,
-        gradients=("direct", "discrete"),
+        gradients=("direct", "discrete", "checkpointed"),
+        repeatable=True,
         controller="predictive",
     )
 
