@@ -98,7 +98,10 @@ def test_what_a_method_hands_from_trial_to_trial_follows(method):
     assert all(torch.equal(getattr(full, name), getattr(compact, name)) for name in COUNTS)
 
 
-@pytest.mark.parametrize("method", ["kvaerno3", "rodas4", "radau5", "bdf", "auto"])
+SLOW = [pytest.param(method, marks=pytest.mark.slow) for method in ("bdf", "auto")]
+
+
+@pytest.mark.parametrize("method", ["kvaerno3", "rodas4", "radau5", *SLOW])
 def test_products_with_a_jacobian_follow(method):
     """300 unknowns a row, no matrix: the field and the state behind J v are cut with the batch."""
     n, k = 300, torch.logspace(-1, 1.3, 6, dtype=torch.float64)[:, None]
