@@ -182,7 +182,7 @@ def contracting(small: bool) -> Case:
     y0, k = torch.ones(1).double(), torch.tensor(20.0).double()
     return Case(
         "contracting",
-        "y' = −20 (y − cos t), T = 2",
+        "y' = -20 (y - cos t), T = 2",
         pulled,
         lambda ops, y: y.sum(),
         (0.0, 2.0),
@@ -216,6 +216,16 @@ def chain(small: bool) -> Case:
     )  # fmt: skip
 
 
+def relaxing(ops: Any, t: Any, y: Any, p: Sequence[Any]) -> Any:
+    return ops.tanh(y @ p[0] + p[1]) - y
+
+
+def rest(small: bool) -> Case:
+    """A recurrent network that has come to rest at the end."""
+    params = (seeded(8, 8, scale=0.2, seed=1), seeded(8, seed=2))
+    return Case("rest", "Network at rest, T = 40", relaxing, squares, (0.0, 40.0), seeded(8), params, 1e-5)
+
+
 def classifier(small: bool) -> Case:
     """A neural ODE that was trained, through the solver, to tell the inner circle from the outer one."""
     points = two_circles(64 if small else 256, seed=0).double()
@@ -235,4 +245,4 @@ def classifier(small: bool) -> Case:
 
 
 COSTS = {"spiral": spiral, "cnf": flow, "conv": convolution, "vdp": van_der_pol}
-DRIFTS = {"contracting": contracting, "lorenz": lorenz, "chain": chain, "trained": classifier}
+DRIFTS = {"contracting": contracting, "lorenz": lorenz, "chain": chain, "rest": rest, "trained": classifier}

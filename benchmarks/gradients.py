@@ -1,10 +1,11 @@
 # ruff: noqa: T201
 """What does a gradient cost, and how right is it? Ours beside torchdiffeq's and diffrax's, in one process, one thread.
 
-Usage: python gradients.py [--problems spiral cnf conv vdp contracting lorenz chain trained] [--quick] [--out FOLDER]
+Usage: python gradients.py [--problems spiral cnf conv vdp contracting lorenz chain rest trained] [--quick]
+                           [--out FOLDER]
 
 Measures for the first four problems the error of every gradient against a tight reference, evaluations of f and
-products with its Jacobian, peak memory and processor time; for the other four how far what walks the path back drifts;
+products with its Jacobian, peak memory and processor time; for the others how far what walks the path back drifts;
 and the memory against the number of steps. Writes gradients.json, gradients_costs.png, gradients_drift.png and
 gradients_memory.png into the folder, and prints the tables in Markdown. torchdiffeq and diffrax take part where they
 are installed. Times leave out what diffrax compiles. --quick: small problems, seconds.
@@ -25,15 +26,18 @@ from typing import Any
 import numpy as np
 import torch
 from gradient_cases import COSTS, DRIFTS, Case, OfTorch, spiral
-from gradient_modes import Mode, admitted, attempted, every, method_of, ours, reference
+from gradient_mode import Mode
+from gradient_modes import admitted, attempted, every, method_of, ours, reference
 from gradient_pictures import draw_costs, draw_drift, draw_memory
+from gradient_tables import print_costs, print_drifts, print_growths
 from torch import Tensor
 
 import neuralode
 from neuralode.whole import write_json
 
 ROUNDS, BUDGET = 5, 8.0  # of each way, unless it has used so many seconds of a case
-STEPS, FEW_STEPS = (100, 320, 1000, 3200, 10_000), (100, 400)
+STEPS, FEW_STEPS = (100, 320, 1000, 3200, 10_000), (20, 60)
+SPAN = 0.125  # short, so that a path of few steps can be walked back
 
 
 @dataclass(frozen=True)
@@ -149,10 +153,10 @@ def drifts_of(case: Case, notes: list[str]) -> list[Drift]:
 def growth_of(gradient: str, ladder: Sequence[int]) -> Growth:
     """Memory of constant steps of a third-order method through a small spiral: a state of 64 numbers."""
     small = spiral(small=True)
-    case = replace(small, t_span=(0.0, 1.0), y0=small.y0.repeat(4, 1), method="bosh3")
+    case = replace(small, t_span=(0.0, SPAN), y0=small.y0.repeat(4, 1), method="bosh3")
 
     def mode(steps: int) -> Mode:
-        return ours(case, gradient, step=1.0 / steps, max_steps=2 * steps)
+        return ours(case, gradient, step=SPAN / steps, max_steps=2 * steps)
 
     held = [mode(steps).memory() for steps in ladder]
     upper = slice(len(ladder) // 2, None) if len(ladder) > 2 else slice(None)
@@ -169,7 +173,7 @@ def record_of(case: Case, gradient: str, steps: int) -> int:
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     kept = neuralode.solve(
-        case.field(case.params), case.t_span, y0, method=method_of(case, gradient), gradient=gradient, step=1.0 / steps
+        case.field(case.params), case.t_span, y0, method=method_of(case, gradient), gradient=gradient, step=SPAN / steps
     )  # fmt: skip
     gc.collect()
     held = tracemalloc.get_traced_memory()[0] - before
@@ -206,65 +210,6 @@ def targets(costs: Sequence[Cost], growths: Sequence[Growth]) -> list[dict[str, 
         share = last["checkpointed"] / last["direct"]
         found.append((f"checkpointed: memory over that of direct, {STEPS[-1]} steps", share, 0.05))
     return [{"what": what, "value": value, "bound": bound} for what, value, bound in found]
-
-
-def number(value: float | None, form: str = ".1e") -> str:
-    return "" if value is None else format(value, form)
-
-
-def size(value: int | None) -> str:
-    return "" if value is None else f"{value / 1e6:.3g}"
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    for row in (head, ["---"] * len(head), *rows):
-        print("| " + " | ".join(row) + " |")
-
-
-def print_costs(case: Case, rows: Sequence[Cost]) -> None:
-    print(f"\n**{case.title}**, tolerance {case.tol:g}\n")
-    head = ("", "gradient", "error", "off direct", "f forward", "f after", "VJPs", "memory, MB", "time")
-    markdown(
-        head,
-        [
-            (
-                row.code, named(row), number(row.error), number(row.off), number(row.forward, "d"),
-                number(row.backward, "d"), number(row.vjps, "d"), size(row.memory),
-                row.note.partition(".")[0] or number(row.ratio, ".2f"),
-            )
-            for row in rows
-        ],
-    )  # fmt: skip
-
-
-def named(row: Cost | Drift) -> str:
-    return row.gradient if row.method == "dopri5" else f"{row.gradient} ({row.method})"
-
-
-def print_drifts(case: Case, rows: Sequence[Drift]) -> None:
-    print(f"\n**{case.title}**, tolerance {case.tol:g}\n")
-    markdown(
-        ("", "gradient", "error", "drift, tolerances", ""),
-        [
-            (row.code, named(row), number(row.error), number(row.drift), row.note.partition(". ")[0])
-            for row in rows
-        ],
-    )
-
-
-def print_growths(found: Sequence[Growth]) -> None:
-    if not found:
-        return
-    print("\n**Memory against steps**, kB in tensors\n")
-    head = ("gradient", "method", *(f"N = {n:,}" for n in found[0].steps), "N to the", "Python bytes a step")
-    rows = [
-        (
-            row.gradient, row.method, *(f"{b / 1e3:,.0f}" for b in row.bytes), f"{row.exponent:.2f}",
-            f"{row.record:.0f}",
-        )
-        for row in found
-    ]  # fmt: skip
-    markdown(head, rows)
 
 
 def versions() -> dict[str, str]:
