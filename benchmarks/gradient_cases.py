@@ -45,6 +45,7 @@ class Case:
         tol: rtol and atol.
         tight: tolerance of the reference.
         method: what suits the problem, where the gradient goes through it.
+        at_rest: whether the state no longer changes at the end.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Case:
     tol: float
     tight: float = 1e-11
     method: str = "dopri5"
+    at_rest: bool = False
 
     def field(self, params: Sequence[Tensor]) -> Callable[[Any, Tensor], Tensor]:
         return lambda t, y: self.formula(OfTorch, t, y, params)
@@ -223,7 +225,17 @@ def relaxing(ops: Any, t: Any, y: Any, p: Sequence[Any]) -> Any:
 def rest(small: bool) -> Case:
     """A recurrent network that has come to rest at the end."""
     params = (seeded(8, 8, scale=0.2, seed=1), seeded(8, seed=2))
-    return Case("rest", "Network at rest, T = 40", relaxing, squares, (0.0, 40.0), seeded(8), params, 1e-5)
+    return Case(
+        "rest",
+        "Network at rest, T = 40",
+        relaxing,
+        squares,
+        (0.0, 40.0),
+        seeded(8),
+        params,
+        1e-5,
+        at_rest=True,
+    )
 
 
 def classifier(small: bool) -> Case:

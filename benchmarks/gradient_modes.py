@@ -86,9 +86,9 @@ def method_of(case: Case, gradient: str) -> str:
 
 
 def admitted(case: Case) -> list[str]:
-    """Gradients that some of these methods admit."""
+    """Gradients that some of these methods admit, and that are of y(t1) here."""
     names = {name for method in (case.method, *FALLBACKS) for name in METHODS[method].gradients}
-    return [name for name in GRADIENTS if name in names]
+    return [name for name in GRADIENTS if name in names and (case.at_rest or name != "steady")]
 
 
 def ours(case: Case, gradient: str, **options: Any) -> Mode:

@@ -35,7 +35,7 @@ from torch import Tensor
 import neuralode
 from neuralode.whole import write_json
 
-ROUNDS, BUDGET = 5, 8.0  # of each way, unless it has used so many seconds of a case
+ROUNDS, BUDGET = 5, 4.0  # of each way, unless it has used so many seconds of a case
 STEPS, FEW_STEPS = (100, 320, 1000, 3200, 10_000), (20, 60)
 SPAN = 0.125  # short, so that a path of few steps can be walked back
 
