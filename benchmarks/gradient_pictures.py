@@ -53,9 +53,9 @@ def draw_costs(path: Path, costs: Mapping[str, Sequence[Any]], titles: Mapping[s
     names = listed(costs)
     columns = (
         ("error of the gradient", lambda row: row.error),
-        ("evaluations of f over the forward pass's", work),
+        ("evaluations of f / forward's", work),
         ("peak memory, MB", lambda row: row.memory and row.memory / 1e6),
-        ("time over torchdiffeq's better", lambda row: row.ratio),
+        ("time / torchdiffeq's better way", lambda row: row.ratio),
     )
     with figure(1, len(columns), (13.0, 1.2 + 0.36 * len(names)), sharey=True) as (made, axes):
         for ax, (title, value) in zip(axes[0], columns, strict=True):
