@@ -1,7 +1,7 @@
 # ruff: noqa: T201
 """The tables of gradients.py, in Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gradient_cases import Case
@@ -40,15 +40,29 @@ def named(row: Any) -> str:
     return row.gradient if row.method == "dopri5" else f"{row.gradient} ({row.method})"
 
 
-def print_drifts(case: Case, rows: Sequence[Any]) -> None:
-    print(f"\n**{case.title}**, tolerance {case.tol:g}\n")
+def print_drifts(cases: Mapping[str, Case], found: Mapping[str, Sequence[Any]]) -> None:
+    """A column a problem: the gradient's error, with the drift where one is known."""
+    if not found:
+        return
+    print("\n**Drift**: error of the gradient (drift of y0 in tolerances)\n")
+    places = {name: {(row.code, row.gradient): row for row in rows} for name, rows in found.items()}
+    ways = list(dict.fromkeys(way for rows in places.values() for way in rows))
+    head = ("", "gradient", *(f"{cases[name].title}; {cases[name].tol:g}" for name in places))
     markdown(
-        ("", "gradient", "error", "drift, tolerances", ""),
-        [
-            (row.code, named(row), number(row.error), number(row.drift), row.note.partition(". ")[0])
-            for row in rows
-        ],
+        head, [(*way, *(wrong(rows[way]) if way in rows else "" for rows in places.values())) for way in ways]
     )
+    for name, rows in found.items():
+        for row in rows:
+            if row.note:
+                print(f"\n{name}, {row.code} {row.gradient}: {row.note}")
+
+
+def wrong(row: Any) -> str:
+    """One cell."""
+    method = "" if row.method == "dopri5" else f" {row.method}"
+    if row.error is None:
+        return "none" + method + ("" if row.drift is None else f" ({row.drift:.0e})")
+    return number(row.error) + method + ("" if row.drift is None else f" ({row.drift:.0e})")
 
 
 def print_growths(found: Sequence[Any]) -> None:

@@ -260,8 +260,7 @@ def main() -> None:
     draw_memory(options.out / "gradients_memory.png", growth)
     for name, rows in costs.items():
         print_costs(cases[name], rows)
-    for name, rows in drifts.items():
-        print_drifts(cases[name], rows)
+    print_drifts(cases, drifts)
     print_growths(growth)
     print("\n" + "\n".join(content["notes"]))
     for target in reached:
