@@ -72,9 +72,10 @@ class ByJax:
         import diffrax
 
         y0, *params = leaves
+        solver = getattr(diffrax, self.case.method.capitalize())()
         found = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, y, p: tap(self.case.formula(self.ops, t, y, p))),
-            diffrax.Dopri5(), *self.case.t_span, None, y0, args=params, adjoint=self.adjoint, throw=False,
+            solver, *self.case.t_span, None, y0, args=params, adjoint=self.adjoint, throw=False,
             stepsize_controller=diffrax.PIDController(rtol=self.case.tol, atol=self.case.tol),
         )  # fmt: skip
         return self.case.loss(self.ops, found.ys[-1])
@@ -119,4 +120,4 @@ def of_diffrax(case: Case) -> Iterator[Mode]:
 
     for name in ("RecursiveCheckpointAdjoint", "BacksolveAdjoint"):
         by = ByJax(case, ops, getattr(diffrax, name)())
-        yield Mode("diffrax", name, "dopri5", by.gradient, by.counts, by.memory, by.timed)
+        yield Mode("diffrax", name, case.method, by.gradient, by.counts, by.memory, by.timed)

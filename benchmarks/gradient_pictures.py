@@ -71,7 +71,8 @@ def draw_costs(path: Path, costs: Mapping[str, Sequence[Any]], titles: Mapping[s
 
 def draw_drift(path: Path, drifts: Mapping[str, Sequence[Any]], titles: Mapping[str, str]) -> Path:
     """A panel a problem: the gradient's error, or that none came back."""
-    names = list(dict.fromkeys(plain(row) for of in drifts.values() for row in of))
+    rows = sorted((row for of in drifts.values() for row in of), key=lambda row: row.code != "neuralode")
+    names = list(dict.fromkeys(map(plain, rows)))
     with figure(1, len(drifts), (13.0, 1.0 + 0.32 * len(names)), sharey=True) as (made, axes):
         for ax, (problem, rows) in zip(axes[0], drifts.items(), strict=True):
             for row in rows:
@@ -79,7 +80,7 @@ def draw_drift(path: Path, drifts: Mapping[str, Sequence[Any]], titles: Mapping[
                 if row.error is None:
                     ax.text(
                         0.03, place, "no gradient", color=RED, va="center", fontsize=8,
-                        transform=ax.get_yaxis_transform(),
+                        transform=ax.get_yaxis_transform(), bbox={"color": "white", "pad": 1},
                     )  # fmt: skip
                 else:
                     wrong = row.error > 0.1

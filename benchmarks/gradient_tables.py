@@ -6,6 +6,8 @@ from typing import Any
 
 from gradient_cases import Case
 
+CODES = ("neuralode", "torchdiffeq", "diffrax")
+
 
 def number(value: float | None, form: str = ".1e") -> str:
     return "" if value is None else format(value, form)
@@ -46,7 +48,9 @@ def print_drifts(cases: Mapping[str, Case], found: Mapping[str, Sequence[Any]]) 
         return
     print("\n**Drift**: error of the gradient (drift of y0 in tolerances)\n")
     places = {name: {(row.code, row.gradient): row for row in rows} for name, rows in found.items()}
-    ways = list(dict.fromkeys(way for rows in places.values() for way in rows))
+    ways = sorted(
+        dict.fromkeys(way for rows in places.values() for way in rows), key=lambda way: CODES.index(way[0])
+    )
     head = ("", "gradient", *(f"{cases[name].title}; {cases[name].tol:g}" for name in places))
     markdown(
         head, [(*way, *(wrong(rows[way]) if way in rows else "" for rows in places.values())) for way in ways]

@@ -1,13 +1,17 @@
 """The benchmark of gradients keeps its promises on its small problems."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gradients.py"
+from neuralode.gradient import GRADIENTS
+
+ROOT = Path(__file__).parents[1]
+SCRIPT, PAGE = ROOT / "benchmarks" / "gradients.py", ROOT / "docs" / "gradients.md"
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +62,10 @@ def test_files_and_table(found):
     _, printed, pictures = found
     assert pictures == ["gradients_costs", "gradients_drift", "gradients_memory"]
     assert "| neuralode | discrete |" in printed
+
+
+def test_page_has_every_gradient_and_its_pictures():
+    text = PAGE.read_text()
+    assert [name for name in GRADIENTS if f'| `"{name}"` |' not in text] == []
+    pictures = re.findall(r"\]\((images/[^)]+)\)", text)
+    assert len(pictures) == 3 and all((PAGE.parent / picture).is_file() for picture in pictures)
