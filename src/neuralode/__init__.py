@@ -4,6 +4,8 @@
 """
 
 from .control import Controller, PIDController, PredictiveController
+from .diagnose import diagnose
+from .diagnosis import Diagnosis
 from .errors import SolverError, SolverWarning
 from .events import Event
 from .gradient import Backsolve, Checkpointed, Direct, Discrete, Reversible
@@ -18,6 +20,7 @@ __all__ = [
     "Backsolve",
     "Checkpointed",
     "Controller",
+    "Diagnosis",
     "Direct",
     "Discrete",
     "Event",
@@ -31,6 +34,7 @@ __all__ = [
     "Status",
     "StepTaken",
     "Stepper",
+    "diagnose",
     "methods",
     "register_method",
     "solve",

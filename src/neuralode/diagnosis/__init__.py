@@ -3,6 +3,7 @@
 from .failure import explain, sentence
 from .growth import blow_up
 from .kinks import Operations, kinked_modules
+from .report import Diagnosis
 from .roughness import Rough, roughest
 from .spectrum import Slopes, slopes, start_vector
 from .stability import NEAR, STIFF, stability_interval
@@ -10,6 +11,7 @@ from .stability import NEAR, STIFF, stability_interval
 __all__ = [
     "NEAR",
     "STIFF",
+    "Diagnosis",
     "Operations",
     "Rough",
     "Slopes",

@@ -45,7 +45,7 @@ def _shown(problem: Problem, sample: int | None, y: Tensor) -> str:
 
 
 def _evidence(problem: Problem, sample: int | None, t: Any, h: float, y: Tensor) -> str | None:
-    """The hint where a few tens of evaluations at (t, y) tell why steps are small there; at most about 65."""
+    """The hint where some evaluations at (t, y), at most about 110, tell why steps are small there."""
     if transforming() or not isinstance(problem.field, VectorField) or not bool(torch.isfinite(y).all()):
         return None
     with torch.no_grad():
@@ -87,7 +87,12 @@ def _rough(problem: Problem, f: VectorField, sample: int | None, t: Any, h: floa
     direction = torch.where(sizes > 0, rows / sizes, 0.0).reshape(y.shape)
     alone = f.rows(y).shape[1] == 1
     times = torch.as_tensor(t, dtype=torch.float64).expand(len(rows))
-    _, found = roughest(f, time, y, direction, 0 if alone else None, times)
+    size = (
+        torch.linalg.vector_norm(torch.stack((f.rows(y), f.rows(problem.y0.detach()))), dim=2)
+        .amax(0)
+        .clamp(min=1e-300)
+    )
+    _, found = roughest(f, time, y, direction, 0 if alone else None, times, size)
     if found is None or (sample is not None and found.sample != sample):
         return None
     return (

@@ -55,18 +55,25 @@ class Rough:
 
 
 def roughest(
-    field: VectorField, time: Tensor, y: Tensor, direction: Tensor, along: int | None, t: Tensor
+    field: VectorField,
+    time: Tensor,
+    y: Tensor,
+    direction: Tensor,
+    along: int | None,
+    t: Tensor,
+    size: Tensor,
 ) -> tuple[float, Rough | None]:
-    """(largest quotient of all rows, the roughest point) on a line through y, by bisection; 3 to 42 evaluations.
+    """(largest quotient of all rows, the roughest point) on a line through y; 30 to 85 evaluations.
 
-    Every halving keeps the half whose difference quotient is larger, which leads to a jump or an infinite slope that
-    lies on the line. A steep but smooth f has quotients that stop growing.
+    Every halving keeps the half around the node with the largest second difference, which leads to a jump, a cusp or
+    an infinite slope that lies on the line. A steep but smooth f has quotients that stop growing.
 
     Args:
         time: as f takes it; t: float64 (R,) for the report.
-        direction: shaped like y, unit rows.
+        direction: shaped like y, unit rows; along: the component of y that it is, None if mixed.
+        size: of the states on the path, (R,): the first interval has a hundredth of it to either side.
     """
-    lines = _Lines(field, time, y, direction)
+    lines = _Lines(field, time, y, direction, size)
     for number in range(HALVINGS):
         if not lines.halve() or (number >= FIRST and not bool((lines.powers() > POWER).any())):
             break
@@ -79,18 +86,18 @@ def roughest(
 
 
 class _Lines:
-    """One interval a row, on lines through y, and f at its ends."""
+    """One interval a row, on lines through y, and f at five nodes of each."""
 
-    def __init__(self, field: VectorField, time: Tensor, y: Tensor, direction: Tensor) -> None:
-        self.field, self.time, self.direction = field, time, direction
-        self.rows = field.rows(y)
-        self.unit = field.rows(direction)
-        size = torch.linalg.vector_norm(self.rows, dim=1)
-        self.reach = REACH * torch.where(size > 0, size, 1.0)
-        self.low, self.high = -self.reach, self.reach.clone()
-        self.y = y
-        self.f_low, self.f_high = self.at(self.low), self.at(self.high)
-        self.eps = torch.finfo(self.low.dtype).eps
+    def __init__(self, field: VectorField, time: Tensor, y: Tensor, direction: Tensor, size: Tensor) -> None:
+        self.field, self.time, self.y = field, time, y
+        self.rows, self.unit = field.rows(y), field.rows(direction)
+        self.place = (self.rows * self.unit).sum(1)
+        self.width = REACH * size.to(self.rows)
+        self.centre = torch.zeros_like(self.width)
+        self.values = torch.stack(
+            [self.at(self.centre + x * self.width) for x in (-1.0, -0.5, 0.0, 0.5, 1.0)]
+        )
+        self.eps = torch.finfo(self.width.dtype).eps
         self.quotients: list[Tensor] = []
         self.lengths: list[Tensor] = []
 
@@ -101,29 +108,21 @@ class _Lines:
 
     def halve(self) -> bool:
         """One halving; whether rounding and infinities still leave a row to be judged."""
-        middle = 0.5 * (self.low + self.high)
-        f_middle = self.at(middle)
-        left = torch.linalg.vector_norm(f_middle - self.f_low, dim=1)
-        right = torch.linalg.vector_norm(self.f_high - f_middle, dim=1)
-        take = left >= right
-        self.high, self.f_high = (
-            torch.where(take, middle, self.high),
-            torch.where(take[:, None], f_middle, self.f_high),
-        )
-        self.low, self.f_low = (
-            torch.where(take, self.low, middle),
-            torch.where(take[:, None], self.f_low, f_middle),
-        )
-        change, length = torch.maximum(left, right), self.high - self.low
-        ends = torch.maximum(
-            torch.linalg.vector_norm(self.f_low, dim=1), torch.linalg.vector_norm(self.f_high, dim=1)
-        )
-        # The end of the line nearer to the point is where its coordinates are rounded.
-        place = (self.rows * self.unit).sum(1)
-        coordinate = torch.maximum((place + self.low).abs(), (place + self.high).abs())
-        sharp = (change > 64 * self.eps * ends) & (length > 64 * self.eps * coordinate) & torch.isfinite(ends)
-        self.quotients.append(torch.where(sharp, change / length, torch.nan).double())
-        self.lengths.append(length.double())
+        bends = torch.linalg.vector_norm(self.values.diff(n=2, dim=0), dim=2)
+        node = bends.nan_to_num(0.0).argmax(0)
+        self.centre = self.centre + 0.5 * self.width * (node - 1).to(self.width)
+        self.width = 0.5 * self.width
+        kept = [
+            self.values.gather(0, (node + k)[None, :, None].expand_as(self.values[:1]))[0] for k in range(3)
+        ]
+        new = [self.at(self.centre + x * self.width) for x in (-0.5, 0.5)]
+        self.values = torch.stack((kept[0], new[0], kept[1], new[1], kept[2]))
+        change = torch.linalg.vector_norm(self.values.amax(0) - self.values.amin(0), dim=1)
+        ends = torch.linalg.vector_norm(self.values.abs().amax(0), dim=1)
+        coordinate = (self.place + self.centre).abs() + self.width
+        sharp = (change > 64 * self.eps * ends) & (self.width > 64 * self.eps * coordinate)
+        self.quotients.append(torch.where(sharp, change / (2 * self.width), torch.nan).double())
+        self.lengths.append(2 * self.width.double())
         return bool(sharp.any())
 
     def powers(self) -> Tensor:
@@ -141,11 +140,11 @@ class _Lines:
         table = torch.stack(self.quotients)[:, row]
         count = int((torch.isfinite(table) & (table > 0)).long().cumprod(0).sum())
         power = float(self.powers()[row])
-        place = self.rows[row] + 0.5 * (self.low + self.high)[row] * self.unit[row]
+        place = self.rows[row] + self.centre[row] * self.unit[row]
         return Rough(
             t=t,
             sample=row if self.field.batched else None,
-            component=int((self.f_high - self.f_low)[row].abs().argmax()),
+            component=int((self.values.amax(0) - self.values.amin(0))[row].argmax()),
             along=along,
             value=math.nan if along is None else float(place[along]),
             power=max(0.0, 1.0 - power),
