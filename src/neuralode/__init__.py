@@ -3,6 +3,8 @@
 ``solve`` integrates dy/dt = f(t, y) differentiably; ``neuralode.nn`` puts it in modules.
 """
 
+from .calibrate import calibrate
+from .calibration import Calibration
 from .control import Controller, PIDController, PredictiveController
 from .diagnose import diagnose
 from .diagnosis import Diagnosis
@@ -18,6 +20,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Backsolve",
+    "Calibration",
     "Checkpointed",
     "Controller",
     "Diagnosis",
@@ -34,6 +37,7 @@ __all__ = [
     "Status",
     "StepTaken",
     "Stepper",
+    "calibrate",
     "diagnose",
     "methods",
     "register_method",
