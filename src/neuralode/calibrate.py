@@ -38,7 +38,8 @@ def calibrate(
 
     The default target is a tenth of the gradient's noise: with g_i the gradients of k = min(8, B) equal pieces of the
     batch (the loss must be a mean over the batch), noise = sqrt(sum_i |g_i - mean|^2 / (k (k - 1))), the standard
-    error of the batch's gradient. Without a batch of two, or parameters, the target is a relative error of 1e-3.
+    error of the batch's gradient. Without parameters or two samples (of a plain f: with batch=None, the default) the
+    target is a relative error of 1e-3.
 
     Parameters, their ``grad``, buffers, generators and the blocks' settings and counters are left as they were.
 

@@ -19,7 +19,7 @@ class Alone(Solving):
     """A plain f as a block: from (y0, args) to its ``Solution``."""
 
     def __init__(self, f: Callable[..., Any], t_span: Any, options: dict[str, Any]) -> None:
-        super().__init__(**options)
+        super().__init__(**{"batch": None, **options})
         self.f, self.t_span = f, t_span
 
     def forward(self, batch: tuple[Any, Any]) -> Solution:

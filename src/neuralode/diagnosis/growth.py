@@ -24,8 +24,12 @@ def blow_up(field: VectorField, t: Tensor, y: Tensor, sign: float | Tensor = 1.0
     """
     with torch.no_grad():
         first = field(t, y)
-        second = field.push(t, y, first) + field.rate(t, y)
-    y0, y1, y2 = (field.rows(x).to("cpu", torch.float64) for x in (y, first, second))
+        speed = torch.linalg.vector_norm(field.rows(first), dim=1, keepdim=True)
+        unit = torch.where(speed > 0, field.rows(first) / speed, 0.0)
+        # A unit direction, so that the product is finite in single precision where y'' is not.
+        pushed, rate = field.push(t, y, unit.reshape(y.shape)), field.rate(t, y)
+    y0, y1, pushed, rate = (field.rows(x).to("cpu", torch.float64) for x in (y, first, pushed, rate))
+    y2 = pushed * speed.to("cpu", torch.float64) + rate
     # All but the quotient of squares is free of overflow when everything is measured in units of |y|.
     size = torch.linalg.vector_norm(y0, dim=1, keepdim=True).clamp(min=1e-300)
     y0, y1, y2 = y0 / size, y1 / size, y2 / size

@@ -91,10 +91,7 @@ class Diagnosis:
                 f"{self.status}, at t = {self.reached:.6g}: {self.steps} steps, {self.rejected} rejected",
             ),
             ("Lipschitz", f"|df/dy| at most {self.lipschitz:.3g}, at t = {self.lipschitz_t:.6g}{sample}"),
-            (
-                "eigenvalues",
-                f"real parts up to {self.abscissa:.3g}; logarithmic norm up to {self.log_norm:.3g}",
-            ),
+            ("eigenvalues", self._eigenvalues()),
             ("stiffness", self._stiffness()),
             ("blow-up", self._blow_up()),
             ("not Lipschitz", "no place found" if self.non_lipschitz is None else str(self.non_lipschitz)),
