@@ -31,7 +31,7 @@ class Recalibrate(pl.Callback):
         loss: loss(module, batch) -> 0-d tensor of the Lightning module; None: the "loss" of `Task.measure`.
 
     Attributes:
-        chosen: the setting in force, None before the first calibration.
+        chosen: what the last calibration of this run, or since it was resumed, came to; None before it.
 
     Raises:
         ValueError: every_n_epochs < 1.
