@@ -224,6 +224,14 @@ def test_pytrees_and_args():
     assert found.abscissa == pytest.approx(-1.0) and found.worst in (0, 1, 2)
 
 
+def test_complex_states_go_as_pairs():
+    y0 = torch.ones(2, dtype=torch.complex128)
+    found = diagnose(lambda t, y: 2j * y, (0.0, 1.0), y0)
+    assert found.lipschitz == pytest.approx(2.0) and found.abscissa == pytest.approx(0.0, abs=1e-12)
+    with pytest.raises(ValueError, match="pairs of reals, such as 'auto'"):
+        diagnose(lambda t, y: 2j * y, (0.0, 1.0), y0, method="tsit5")
+
+
 BATCHES = [None, "lockstep", "independent"]
 
 
@@ -247,3 +255,13 @@ def test_the_error_says_that_f_is_not_lipschitz(batch):
 def test_the_message_without_throw_is_short():
     sol = neuralode.solve(lambda t, y: y * y, (0.0, 2.0), ONE, throw=False)
     assert sol.status == Status.STEP_TOO_SMALL and "infinite at" not in sol.message
+
+
+def test_an_f_that_raises_beside_its_path_does_not_hide_the_failure():
+    def f(t, y):
+        if float(y) < -1e-5:
+            raise KeyError("negative")
+        return -y.sign()
+
+    with pytest.raises(SolverError, match="max_steps"):
+        neuralode.solve(f, (0.0, 3.0), ONE, max_steps=20, first_step=1e-3, max_step=1e-3)

@@ -47,7 +47,7 @@ def diagnose(
         A ``Diagnosis``: plain numbers, and a report when printed.
 
     Raises:
-        ValueError, TypeError: as ``solve`` does, for a bad argument.
+        ValueError, TypeError: as ``solve`` does, for a bad argument; a complex y0 with an explicit method.
 
     Example:
         >>> import torch
@@ -62,6 +62,10 @@ def diagnose(
     tensors = [leaf for _, leaf in leaves((y0, args), "") if isinstance(leaf, Tensor)]
     with torch.no_grad(), untouched(modules, tensors):
         stepper = solver.start(f, t_span, y0, args=args)
+        if stepper.problem.y0.is_complex():
+            raise ValueError(
+                f"method {method!r} steps complex states as such: walk with one that takes pairs of reals, such as 'auto'"
+            )
         places = walked(stepper)
         facts = Facts(stepper, places, [*kinked_modules(modules)])
         return facts.diagnosis(lambda name: _error(stepper, solver.using(method=name), f, t_span, y0, args))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SolverError
-from ..field import UNSUPPORTED, VectorField
+from ..field import VectorField
 from ..ops import stage_times, transforming
 from ..problem import Problem
 from ..registry import METHODS
@@ -49,10 +49,10 @@ def _evidence(problem: Problem, sample: int | None, t: Any, h: float, y: Tensor)
     if transforming() or not isinstance(problem.field, VectorField) or not bool(torch.isfinite(y).all()):
         return None
     with torch.no_grad():
-        for look in (_infinite, _stiff, _rough):
+        for look in (_stiff,) if y.is_complex() else (_infinite, _stiff, _rough):
             try:
                 hint = look(problem, problem.field, sample, t, h, y.detach())
-            except UNSUPPORTED:
+            except Exception:  # noqa: BLE001 (what f raises beside its path must not hide that the solve failed)
                 continue
             if hint is not None:
                 return hint
