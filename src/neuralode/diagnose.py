@@ -64,7 +64,8 @@ def diagnose(
         stepper = solver.start(f, t_span, y0, args=args)
         if stepper.problem.y0.is_complex():
             raise ValueError(
-                f"method {method!r} steps complex states as such: walk with one that takes pairs of reals, such as 'auto'"
+                f"method {method!r} steps complex states as such: walk with one that takes pairs of reals, "
+                "such as 'auto'"
             )
         places = walked(stepper)
         facts = Facts(stepper, places, [*kinked_modules(modules)])
