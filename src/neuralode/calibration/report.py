@@ -76,8 +76,15 @@ class Calibration:
             block.solver = adjusted(block.solver, self.chosen.method, self.chosen.rtol)
 
     def plot(self, path: Path | str) -> Path:
-        """Draw gradient error against work as a PNG; needs matplotlib (``pip install "neuralode[demo]"``)."""
-        from ..plot import calibration  # matplotlib is optional
+        """Draw gradient error against work as a PNG.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        try:
+            from ..plot import calibration  # matplotlib is optional
+        except ImportError as error:
+            raise ImportError("plot() draws with matplotlib: pip install matplotlib") from error
 
         good = [s for s in self.settings if not s.failure]
         names = dict.fromkeys(s.method for s in good)
