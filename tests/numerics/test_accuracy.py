@@ -18,11 +18,11 @@ PAIRS = (("bosh3", "RK23"), ("dopri5", "RK45"), ("dop853", "DOP853"))
 SCIPYS = [pair for pair in PAIRS if pair[0] in METHODS]
 # Errors over the tolerance above 30, all at 1e-3 or next to it, where the leading term of the estimate does not rule:
 # SciPy's RK45 errs by 57 on van der Pol's equation and by 68 on the rigid body there. fehlberg2's estimate is 1/512 of
-# a difference of two slopes. trbdf2 and rosenbrock23 go on with the solution of order two whose error they estimate,
-# so that errors grow as tol^(2/3). Those of Kvaerno and Kennedy & Carpenter are made for stiff problems, and their
-# estimates small on others, whatever Newton's iteration leaves.
+# a difference of two slopes, and that of kencarp3 is of an order too high on linear problems. trbdf2 and rosenbrock23
+# go on with the solution of order two whose error they estimate, so that errors grow as tol^(2/3). Methods of Kvaerno
+# and of Kennedy & Carpenter are made for stiff problems; on others their estimates are small.
 FAR = {"fehlberg2": 2500.0, "trbdf2": 600.0, "rosenbrock23": 600.0, "kvaerno5": 180.0, "kencarp5": 150.0} | {
-    "kvaerno3": 110.0, "tsit5": 110.0, "auto": 110.0, "fehlberg5": 90.0, "kencarp3": 70.0, "kvaerno4": 70.0,
+    "kvaerno3": 110.0, "tsit5": 110.0, "auto": 110.0, "fehlberg5": 90.0, "kencarp3": 250.0, "kvaerno4": 70.0,
     "dopri5": 60.0, "cash_karp": 55.0, "vern8": 50.0, "kencarp4": 45.0, "radau5": 40.0,
 }  # fmt: skip
 # Slopes that are owed to the same; where steps are many, what Newton's iteration leaves of every stage adds up
