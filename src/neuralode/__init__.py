@@ -6,7 +6,7 @@
 from .control import Controller, PIDController, PredictiveController
 from .errors import SolverError, SolverWarning
 from .events import Event
-from .gradient import Backsolve, Checkpointed, Direct, Discrete
+from .gradient import Backsolve, Checkpointed, Direct, Discrete, Interpolated
 from .registry import methods, register_method
 from .solution import Solution, Status
 from .solve import Solver, solve
@@ -21,6 +21,7 @@ __all__ = [
     "Direct",
     "Discrete",
     "Event",
+    "Interpolated",
     "PIDController",
     "PredictiveController",
     "Solution",

@@ -13,7 +13,7 @@ from .control import CONTROLLERS, NORMS, Norm, StepControl, Tolerance, rounding_
 from .field import Split, Tally, VectorField
 from .layout import Layout, RealPairs, leaves
 from .methods import Method
-from .ops import transforming
+from .ops import Size, transforming
 from .pair import check_pair, check_separable
 from .progress import Progress
 from .registry import METHODS
@@ -36,6 +36,7 @@ class Problem:
         inputs: t0, t1 and t_eval as the user gave them where a gradient is wanted, else None.
         sign: direction of time, 1 or -1, (B,) when independent.
         compact: whether samples that have ended are dropped from the calls of f.
+        first_step: magnitude of the first step, (B,) where samples differ; None: chosen from y0 and f.
         watch: ``events.Watch``, which looks for events in every accepted step; None without.
         progress: told where the integration is, None without.
         start: the field for a method's first call, at (t0, y0), where its value may be known already.
@@ -56,7 +57,7 @@ class Problem:
     rtol: float | Tensor
     atol: float | Tensor
     norm: Norm
-    first_step: float | None
+    first_step: Size | None
     min_step: float
     max_step: float
     max_steps: int

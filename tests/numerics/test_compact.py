@@ -97,7 +97,7 @@ def test_what_a_method_hands_from_trial_to_trial_follows(method):
     assert all(torch.equal(getattr(full, name), getattr(compact, name)) for name in COUNTS)
 
 
-@pytest.mark.parametrize("gradient", ["direct", "discrete", "checkpointed", "backsolve"])
+@pytest.mark.parametrize("gradient", ["direct", "discrete", "checkpointed", "interpolated", "backsolve"])
 @pytest.mark.parametrize("dense_output", [False, True])
 def test_gradients_are_the_same(gradient, dense_output):
     if gradient == "backsolve" and dense_output:

@@ -12,13 +12,15 @@ from .backsolve import Backsolve
 from .checkpointed import Checkpointed
 from .direct import Direct
 from .discrete import Discrete
+from .interpolated import Interpolated
 
-Gradient = Direct | Discrete | Checkpointed | Backsolve
+Gradient = Direct | Discrete | Checkpointed | Interpolated | Backsolve
 DIRECT = Direct()
 GRADIENTS: dict[str, Gradient] = {
     "direct": DIRECT,
     "discrete": Discrete(),
     "checkpointed": Checkpointed(),
+    "interpolated": Interpolated(),
     "backsolve": Backsolve(),
 }
 
@@ -42,4 +44,4 @@ def at_outputs(problem: Problem, run: Run) -> Run:
     return endpoints.with_outputs(replace(problem, inputs=(None, None, t_eval)), run)
 
 
-__all__ = ["GRADIENTS", "Backsolve", "Checkpointed", "Direct", "Discrete", "Gradient", "at_outputs", "run"]
+__all__ = ["GRADIENTS", "Backsolve", "Checkpointed", "Direct", "Discrete", "Gradient", "Interpolated", "at_outputs", "run"]

@@ -72,5 +72,5 @@ def diagonal(tableau: DiagonalTableau) -> Method:
         begin=begin,
         retake=retake,
         real=True,
-        gradients=("direct", "discrete"),
+        gradients=("direct", "discrete", "interpolated"),
     )

@@ -96,7 +96,7 @@ def rosenbrock(tableau: RosenbrockTableau) -> Method:
         begin=Work,
         retake=retake,
         real=True,
-        gradients=("direct", "discrete"),
+        gradients=("direct", "discrete", "interpolated"),
         controller="predictive",
     )
 
