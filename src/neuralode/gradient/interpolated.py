@@ -20,7 +20,7 @@ from ..ops import Size, spread
 from ..output import DenseOutput
 from ..problem import Problem
 from ..solution import Status
-from .adjoint import Adjoint, clock
+from .adjoint import Adjoint
 from .capture import node_of, with_captures
 from .stretches import (
     check_tolerances,
@@ -141,16 +141,17 @@ class Sweep:
         """The adjoint at ``before``, and the totals with their share of the stretch."""
         assert self.path is not None
         unit = self._unit(a)
-        field = Adjoint(self.problem.field, self.path, self.known)
+        origin = torch.as_tensor(here, dtype=torch.float64, device=a.device)
+        field = Adjoint(self.problem.field, self.path, self.known, origin)
         stretch = self._stretch(field, here, before, a / unit)
         run = LOOPS[stretch.batch](stretch)
-        self._check(run)
+        self._check(run, here)
         if stretch.grid is None:
             self.size = self._next_size(run, here, before)
         found = path_of(stretch, run)
         if self.tensors and found is not None:
-            for t, h, bar in self._nodes(found):
-                self._add(field, t, bar * (h * unit))
+            for clock, h, bar in self._nodes(found):
+                self._add(field.pulled(*field.place(clock), bar * (h * unit), self.tensors))
         return run.y1 * unit
 
     def _unit(self, a: Tensor) -> Tensor:
@@ -167,14 +168,14 @@ class Sweep:
         eps = torch.finfo(a.dtype).eps
         grid = None if p.grid is None else grid_between(p.grid, here, before)
         return replace(
-            p, field=field, start=field, y0=a, t0=here, t1=before, sign=_direction(here, before), grid=grid,
+            p, field=field, start=field, y0=a, t0=0.0 * here, t1=before - here, sign=_direction(here, before), grid=grid,
             times=[], first_step=self.size, min_step=0.0, dense_output=bool(self.tensors), progress=None, watch=None,
             rtol=scalar(self.options.rtol, p.rtol), atol=max(scalar(self.options.atol, p.atol), eps),
         )  # fmt: skip
 
-    def _check(self, run: Run) -> None:
+    def _check(self, run: Run, here: Size) -> None:
         """Raise where the solve has failed."""
-        status, t, h, sample = run.status, run.t, run.h, run.sample
+        status, t, h, sample = run.status, here + run.t, run.h, run.sample
         if isinstance(status, Tensor) and bool((status < 0).any()):
             sample = int((status < 0).int().argmax())
             status, t, h = (x[sample].item() for x in (status, t, h))
@@ -198,11 +199,8 @@ class Sweep:
             for t, h, bar in zip(times, sizes, bars, strict=True):
                 yield t, h.to(like.dtype) if h.dim() == 0 else spread(h, like), bar
 
-    def _add(self, field: Adjoint, t: Tensor, bar: Tensor) -> None:
+    def _add(self, found: tuple[Tensor | None, ...]) -> None:
         """The share of one node in the totals."""
-        assert self.path is not None
-        y = self.path.at(t[None])[0]
-        found = field.pulled(clock(t, y), y, bar, self.tensors)
         used = [(total, grad) for total, grad in zip(self.totals, found, strict=True) if grad is not None]
         if used:
             torch._foreach_add_([total for total, _ in used], [grad for _, grad in used])
@@ -215,11 +213,11 @@ def _direction(here: Size, before: Size) -> Size:
 
 
 def grid_between(grid: Any, here: Size, before: Size) -> Any:
-    """The forward steps of a stretch, walked backward; a sample whose stretch has fewer repeats its ends."""
+    """The forward steps of a stretch, walked backward, from ``here`` on; a sample with fewer repeats its ends."""
     if not isinstance(here, Tensor):
         low, high = sorted((here, before))
-        return [here, *(t for t in reversed(grid) if low < t < high), before]
+        return [t - here for t in (here, *(t for t in reversed(grid) if low < t < high), before)]
     low, high = torch.minimum(here, before), torch.maximum(here, before)
     table = torch.minimum(torch.maximum(grid.flip(0), low), high)
     moves = (table[1:] != table[:-1]).any(1)
-    return torch.cat([table[:1], table[1:][moves]])
+    return torch.cat([table[:1], table[1:][moves]]) - here
