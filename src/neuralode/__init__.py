@@ -6,7 +6,7 @@
 from .control import Controller, PIDController, PredictiveController
 from .errors import SolverError, SolverWarning
 from .events import Event
-from .gradient import Backsolve, Checkpointed, Direct, Discrete, Interpolated
+from .gradient import Backsolve, Checkpointed, Direct, Discrete, Interpolated, Steady
 from .registry import methods, register_method
 from .solution import Solution, Status
 from .solve import Solver, solve
@@ -29,6 +29,7 @@ __all__ = [
     "SolverError",
     "SolverWarning",
     "Status",
+    "Steady",
     "StepTaken",
     "Stepper",
     "methods",

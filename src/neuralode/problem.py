@@ -138,8 +138,10 @@ def check_state(y0: Any, batch: str | None) -> tuple[Tensor, Layout | None]:
     return y0, None
 
 
-def check_span(t_span: Any) -> tuple[float, float, float, tuple[Tensor | None, Tensor | None]]:
-    """(t0, t1, direction, the ends that a gradient is wanted of)."""
+def check_span(
+    t_span: Any, endless: bool = False
+) -> tuple[float, float, float, tuple[Tensor | None, Tensor | None]]:
+    """(t0, t1, direction, the ends that a gradient is wanted of); ``endless``: t1 may be infinite."""
     try:
         t0, t1 = t_span
         numbers = [float(t.detach() if isinstance(t, Tensor) else t) for t in (t0, t1)]
@@ -147,7 +149,7 @@ def check_span(t_span: Any) -> tuple[float, float, float, tuple[Tensor | None, T
         raise ValueError(
             f"t_span must hold two times (t0, t1), got {t_span!r}; one time per sample needs batch='independent'"
         ) from None
-    if not all(map(math.isfinite, numbers)):
+    if not all(map(math.isfinite, numbers[:1] if endless else numbers)) or math.isnan(numbers[1]):
         raise ValueError(f"t_span must be finite, got ({numbers[0]}, {numbers[1]})")
     ends = [t if isinstance(t, Tensor) and (t.requires_grad or transforming()) else None for t in (t0, t1)]
     return numbers[0], numbers[1], -1.0 if numbers[1] < numbers[0] else 1.0, (ends[0], ends[1])
@@ -179,8 +181,12 @@ def prepare(
     t_eval: Any,
     args: Any,
     options: Any,
+    endless: bool = False,
 ) -> tuple[Problem, Layout | RealPairs | None]:
-    """The checked problem of one call of ``solve``; ``options`` is its ``Solver``."""
+    """The checked problem of one call of ``solve``; ``options`` is its ``Solver``.
+
+    ``endless``: t1 may be infinite, and f is linearised in the end.
+    """
     args = args if isinstance(args, tuple) else (args,)
     method = METHODS[options.method]
     check_callable(f, method)
@@ -190,11 +196,13 @@ def prepare(
         check_pair(method.name, given, inner)
     state: Tensor = given
     layout: Layout | RealPairs | None = inner
-    if method.real and given.is_complex():
+    if (method.real or endless) and given.is_complex():
         state, layout, (rtol, atol) = as_pairs(given, inner, options.batch is not None, (rtol, atol))
     samples = state.shape[0] if options.batch == "independent" else None
     t0, t1, sign, ends = (
-        check_span(t_span) if samples is None else span_per_sample(t_span, samples, state.device)
+        check_span(t_span, endless)
+        if samples is None
+        else span_per_sample(t_span, samples, state.device, endless)
     )
     times, marks = ([], None) if t_eval is None else check_times(t_eval, t0, t1, sign, samples)
     grid = None if options.step is None else step_grid(options.step, t0, t1, sign)

@@ -189,7 +189,8 @@ def clip_step(t: Tensor, t1: Tensor, sign: Tensor, size: Tensor, running: Tensor
 
 def floor(problem: Problem, t: Tensor) -> Tensor:
     """The smallest step of every sample at t, as in ``host_step.floor``."""
-    ends = torch.maximum(problem.t0.abs(), problem.t1.abs())
+    end = torch.where(torch.isfinite(problem.t1), problem.t1, t)
+    ends = torch.maximum(problem.t0.abs(), end.abs())
     return (4 * sys.float_info.epsilon * torch.maximum(t.abs(), NEAR_ZERO * ends)).clamp(min=problem.min_step)
 
 

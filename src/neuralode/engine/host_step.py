@@ -140,7 +140,8 @@ def clip_step(problem: Problem, t: float, size: float) -> tuple[float, float]:
 
 def floor(problem: Problem, t: float) -> float:
     """The smallest step at t: what t resolves, or min_step."""
-    scale = max(abs(t), NEAR_ZERO * max(abs(problem.t0), abs(problem.t1)))
+    end = problem.t1 if math.isfinite(problem.t1) else t
+    scale = max(abs(t), NEAR_ZERO * max(abs(problem.t0), abs(end)))
     return max(problem.min_step, 4 * sys.float_info.epsilon * scale)
 
 

@@ -13,8 +13,9 @@ from .checkpointed import Checkpointed
 from .direct import Direct
 from .discrete import Discrete
 from .interpolated import Interpolated
+from .steady import Steady
 
-Gradient = Direct | Discrete | Checkpointed | Interpolated | Backsolve
+Gradient = Direct | Discrete | Checkpointed | Interpolated | Backsolve | Steady
 DIRECT = Direct()
 GRADIENTS: dict[str, Gradient] = {
     "direct": DIRECT,
@@ -22,11 +23,14 @@ GRADIENTS: dict[str, Gradient] = {
     "checkpointed": Checkpointed(),
     "interpolated": Interpolated(),
     "backsolve": Backsolve(),
+    "steady": Steady(),
 }
 
 
 def run(problem: Problem, gradient: Gradient) -> Run:
     """Solve ``problem`` so that its result is differentiable."""
+    if isinstance(gradient, Steady):  # ends where it ends, with gradients or without
+        return gradient.solve(problem)
     if not torch.is_grad_enabled():
         return LOOPS[problem.batch](problem)
     if transforming():  # a tensor that f closes over would lose its gradient in an autograd.Function
@@ -44,4 +48,15 @@ def at_outputs(problem: Problem, run: Run) -> Run:
     return endpoints.with_outputs(replace(problem, inputs=(None, None, t_eval)), run)
 
 
-__all__ = ["GRADIENTS", "Backsolve", "Checkpointed", "Direct", "Discrete", "Gradient", "Interpolated", "at_outputs", "run"]
+__all__ = [
+    "GRADIENTS",
+    "Backsolve",
+    "Checkpointed",
+    "Direct",
+    "Discrete",
+    "Gradient",
+    "Interpolated",
+    "Steady",
+    "at_outputs",
+    "run",
+]

@@ -142,7 +142,7 @@ def bdf(max_order: int = MAX_ORDER) -> Method:
         retake=retake,
         decide=decide,
         real=True,
-        gradients=("direct", "discrete", "interpolated"),
+        gradients=("direct", "discrete", "interpolated", "steady"),
     )
 
 

@@ -263,7 +263,7 @@ def collocation(tableau: Collocation) -> Method:
         begin=begin,
         retake=retake,
         real=True,
-        gradients=("direct", "discrete", "interpolated"),
+        gradients=("direct", "discrete", "interpolated", "steady"),
         controller="predictive",
     )
 

@@ -72,5 +72,5 @@ def diagonal(tableau: DiagonalTableau) -> Method:
         begin=begin,
         retake=retake,
         real=True,
-        gradients=("direct", "discrete", "interpolated"),
+        gradients=("direct", "discrete", "interpolated", "steady"),
     )

@@ -96,7 +96,7 @@ def rosenbrock(tableau: RosenbrockTableau) -> Method:
         begin=Work,
         retake=retake,
         real=True,
-        gradients=("direct", "discrete", "interpolated"),
+        gradients=("direct", "discrete", "interpolated", "steady"),
         controller="predictive",
     )
 
