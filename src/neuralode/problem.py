@@ -36,7 +36,8 @@ class Problem:
         inputs: t0, t1 and t_eval as the user gave them where a gradient is wanted, else None.
         sign: direction of time, 1 or -1, (B,) when independent.
         compact: whether samples that have ended are dropped from the calls of f.
-        first_step: magnitude of the first step, (B,) where samples differ; None: chosen from y0 and f.
+        first_step: magnitude of the first step, (B,) where samples differ; None, or NaN of a sample: chosen from y0
+            and f.
         watch: ``events.Watch``, which looks for events in every accepted step; None without.
         progress: told where the integration is, None without.
         start: the field for a method's first call, at (t0, y0), where its value may be known already.

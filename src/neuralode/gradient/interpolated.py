@@ -32,6 +32,9 @@ from .stretches import (
     stops_of,
 )
 
+# Of a stretch: outputs that were meant to lie on given steps miss them by rounding.
+SLIVER = 1e-9
+
 
 @dataclass(frozen=True)
 class Interpolated:
@@ -183,10 +186,10 @@ class Sweep:
             raise failed("interpolated", Status(status), t, sample, abs(h))
 
     def _next_size(self, run: Run, here: Size, before: Size) -> Size:
-        """What the controller would try next; of a sample that has not moved yet, as much as it likes."""
+        """What the controller would try next; NaN, a search, of a sample that has not moved yet."""
         if not isinstance(here, Tensor):
             return run.size
-        old = torch.full_like(here, torch.inf) if self.size is None else self.size
+        old = torch.full_like(here, torch.nan) if self.size is None else self.size
         return torch.where(here == before, old, run.size)
 
     def _nodes(self, found: DenseOutput) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -214,10 +217,13 @@ def _direction(here: Size, before: Size) -> Size:
 
 def grid_between(grid: Any, here: Size, before: Size) -> Any:
     """The forward steps of a stretch, walked backward, from ``here`` on; a sample with fewer repeats its ends."""
+    room = SLIVER * abs(here - before)
     if not isinstance(here, Tensor):
         low, high = sorted((here, before))
-        return [t - here for t in (here, *(t for t in reversed(grid) if low < t < high), before)]
+        inside = (t for t in reversed(grid) if low + room < t < high - room)
+        return [t - here for t in (here, *inside, before)]
     low, high = torch.minimum(here, before), torch.maximum(here, before)
-    table = torch.minimum(torch.maximum(grid.flip(0), low), high)
+    table = torch.where(grid.flip(0) <= low + room, low, grid.flip(0))
+    table = torch.where(table >= high - room, high, table)
     moves = (table[1:] != table[:-1]).any(1)
     return torch.cat([table[:1], table[1:][moves]]) - here
