@@ -59,8 +59,8 @@ HINTS: dict[Status, str] = {
         "zero of g: end the integration with a second, terminal event, or give terminal= the number of occurrences."
     ),
     Status.UNSTEADY: (
-        "Let t_span end later (at math.inf, if there is a steady state), or set Steady(rtol=, atol=): larger where dy/dt "
-        "stays above them, smaller where the solve stopped too early; an implicit method comes to rest best."
+        "Let t_span end later (at math.inf, if there is a steady state), or set Steady(rtol=, atol=): larger where "
+        "dy/dt stays above them, smaller where the solve stopped too early; an implicit method comes to rest best."
     ),
     Status.DEGENERATE: (
         "Where a quantity is conserved, eliminate one unknown by it, or use gradient='discrete' with a finite t_span."

@@ -39,9 +39,7 @@ def span_per_sample(
     )
 
 
-def _per_sample(
-    name: str, value: Any, samples: int, device: torch.device, endless: bool = False
-) -> Tensor:
+def _per_sample(name: str, value: Any, samples: int, device: torch.device, endless: bool = False) -> Tensor:
     times = torch.as_tensor(value, dtype=torch.float64, device=device).detach()
     if times.dim() > 1 or times.numel() not in (1, samples):
         raise ValueError(

@@ -44,7 +44,9 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(("method", "tol"), [("dopri5", 1e-6), ("tsit5", 1e-6), ("vern7", 1e-6), ("vern7", 1e-9)])
+@pytest.mark.parametrize(
+    ("method", "tol"), [("dopri5", 1e-6), ("tsit5", 1e-6), ("vern7", 1e-6), ("vern7", 1e-9)]
+)
 def test_exact_sensitivities(case, method, tol):
     """Both problems amplify errors: the exact gradient of the steps taken is off by up to 60 tolerances itself."""
     f, end, y0, p, reference = CASES[case]
@@ -138,7 +140,13 @@ def test_samples_are_as_if_alone(method, compact):
     y0, w = case()
     span = (torch.tensor([0.0, 0.5, 1.0], dtype=F64), torch.tensor([2.0, -1.0, 1.0], dtype=F64))
     times = torch.tensor([[0.1, 0.5, 1.9], [0.4, -0.1, -1.0], [1.0, 1.0, 1.0]], dtype=F64)
-    options = {"gradient": "interpolated", "method": method, "rtol": 1e-5, "atol": 1e-5, "batch": "independent"}
+    options = {
+        "gradient": "interpolated",
+        "method": method,
+        "rtol": 1e-5,
+        "atol": 1e-5,
+        "batch": "independent",
+    }
     sol = neuralode.solve(oscillators, span, y0, args=(w,), t_eval=times, compact=compact, **options)
     got = torch.autograd.grad(sol.y.pow(3).sum() + sol.y1.sum(), [y0, w])
     for b in range(3):
@@ -191,14 +199,23 @@ def test_evaluations():
     y0, w = case()
     times = torch.linspace(0.1, 1.9, 19, dtype=F64)
     sol = neuralode.solve(
-        oscillators, (0.0, 2.0), y0, args=(w,), t_eval=times, gradient=Interpolated(nodes=2), step=0.1, method="rk4"
+        oscillators,
+        (0.0, 2.0),
+        y0,
+        args=(w,),
+        t_eval=times,
+        gradient=Interpolated(nodes=2),
+        step=0.1,
+        method="rk4",
     )
     sol.y[9].sum().backward(retain_graph=True)
     assert sol.nfev_backward == 10 * (4 + 2)
     sol.y1.sum().backward()
     assert sol.nfev_backward == (10 + 20) * (4 + 2)
     y0, w = case()
-    sol = neuralode.solve(oscillators, (0.0, 2.0), y0, args=(w,), gradient="interpolated", rtol=1e-6, atol=1e-6)
+    sol = neuralode.solve(
+        oscillators, (0.0, 2.0), y0, args=(w,), gradient="interpolated", rtol=1e-6, atol=1e-6
+    )
     torch.autograd.grad(sol.y1.sum(), y0)
     assert sol.nfev_backward < 2 * sol.nfev
 
@@ -234,7 +251,9 @@ def test_single_precision_late_in_time():
     """Times near 1000 resolve 6e-5 in float32; the adjoint's clock does not lose by it."""
     rate = torch.tensor(-0.7, requires_grad=True)
     y0 = torch.ones(3, requires_grad=True)
-    sol = neuralode.solve(lambda t, y: rate * y, (1000.0, 1001.0), y0, gradient="interpolated", rtol=1e-5, atol=1e-5)
+    sol = neuralode.solve(
+        lambda t, y: rate * y, (1000.0, 1001.0), y0, gradient="interpolated", rtol=1e-5, atol=1e-5
+    )
     got = torch.autograd.grad(sol.y1.sum(), [y0, rate])
     end = math.exp(-0.7)
     torch.testing.assert_close(got[0], torch.full((3,), end), rtol=1e-4, atol=0)

@@ -60,7 +60,7 @@ def begin(problem: Problem) -> State:
     """The state before the first step."""
     p = problem
     carry = p.method.init(p.start, p.t0, p.y0)
-    size = 0.0 if p.grid is not None else p.first_step or first_size(p, carry)
+    size = 0.0 if p.grid is not None else float(p.first_step or first_size(p, carry))
     return State(p.t0, p.y0, carry, p.method.begin(p.tolerance), size, None)
 
 

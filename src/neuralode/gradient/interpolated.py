@@ -45,11 +45,11 @@ class Interpolated:
             that a loss may have any scale; None: those of the forward solve.
         nodes: of the quadrature on each backward step; None: (order + 1) // 2 + 1, exact to beyond the method's order.
 
-    The adjoint is solved by the method of the forward pass, in its batch mode; an implicit method makes it the choice
-    for stiff fields with many parameters, which never enter its equations. Memory O(N s d): N steps, s stages that dense
-    output keeps, a state of d numbers; the same again for the stretch between two outputs that is solved backward. f is
-    evaluated once a stage of every backward step and once a node, each time with one vector-Jacobian product. A
-    restart at every output makes multistep methods costly for many of them.
+    The adjoint is solved by the method of the forward pass, in its batch mode; with an implicit method, parameters
+    never enter its equations. Memory O(N s d): N steps, s stages that dense output keeps, a state of d numbers; the
+    same again for the stretch between two outputs that is solved backward. f is evaluated once a stage of every
+    backward step and once a node, each time with one vector-Jacobian product; of an implicit step also its Jacobian.
+    The solve restarts at every output, so that many outputs are costly for multistep methods.
     """
 
     rtol: float | None = None
@@ -103,9 +103,7 @@ def path_of(problem: Problem, run: Run) -> DenseOutput | None:
     """The solution of a run, or the adjoint of one, as a function of time; None where no step was taken."""
     if run.knots is None:
         return None
-    t0, t1, sign = (
-        torch.as_tensor(x, dtype=torch.float64, device=problem.y0.device) for x in problem.span
-    )
+    t0, t1, sign = (torch.as_tensor(x, dtype=torch.float64, device=problem.y0.device) for x in problem.span)
     return DenseOutput(run.knots, problem.method.dense, t0, t1, sign, problem.batch == "independent")
 
 
@@ -170,10 +168,11 @@ class Sweep:
         p = self.problem
         eps = torch.finfo(a.dtype).eps
         grid = None if p.grid is None else grid_between(p.grid, here, before)
+        adjoint: Any = field
         return replace(
-            p, field=field, start=field, y0=a, t0=0.0 * here, t1=before - here, sign=_direction(here, before), grid=grid,
-            times=[], first_step=self.size, min_step=0.0, dense_output=bool(self.tensors), progress=None, watch=None,
-            rtol=scalar(self.options.rtol, p.rtol), atol=max(scalar(self.options.atol, p.atol), eps),
+            p, field=adjoint, start=field, y0=a, t0=0.0 * here, t1=before - here, sign=_direction(here, before),
+            grid=grid, times=[], first_step=self.size, min_step=0.0, dense_output=bool(self.tensors), progress=None,
+            watch=None, rtol=scalar(self.options.rtol, p.rtol), atol=max(scalar(self.options.atol, p.atol), eps),
         )  # fmt: skip
 
     def _check(self, run: Run, here: Size) -> None:
@@ -215,13 +214,12 @@ def _direction(here: Size, before: Size) -> Size:
     return -1.0 if before < here else 1.0
 
 
-def grid_between(grid: Any, here: Size, before: Size) -> Any:
+def grid_between(grid: Any, here: Any, before: Any) -> Any:
     """The forward steps of a stretch, walked backward, from ``here`` on; a sample with fewer repeats its ends."""
     room = SLIVER * abs(here - before)
     if not isinstance(here, Tensor):
-        low, high = sorted((here, before))
-        inside = (t for t in reversed(grid) if low + room < t < high - room)
-        return [t - here for t in (here, *inside, before)]
+        low, high = min(here, before) + room, max(here, before) - room
+        return [t - here for t in (here, *(t for t in reversed(grid) if low < t < high), before)]
     low, high = torch.minimum(here, before), torch.maximum(here, before)
     table = torch.where(grid.flip(0) <= low + room, low, grid.flip(0))
     table = torch.where(table >= high - room, high, table)

@@ -4,7 +4,6 @@ At rest f(t, y*; theta) = 0, so that dy* = -(df/dy)^-1 (df/dtheta) dtheta: the i
 as layers of a network: Bai, Kolter & Koltun, Deep Equilibrium Models, NeurIPS 2019, theorem 1).
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +21,7 @@ from ..problem import Problem
 from ..solution import Status
 from .stretches import check_tolerances
 
-# Newton's iteration may move the state by so many tolerances; more, and the zero of f was not near.
+# Newton's iteration may move the state by so many tolerances, these or the solve's; more, and no zero of f was near.
 NEAR = 1e3
 
 
@@ -31,16 +30,16 @@ class Steady:
     """The integration ends where dy/dt has become small, and y1 is the zero of f next to it.
 
     Small: the solve's norm (rms) of f / (atol + rtol |y|), per unit of time, is below one; per sample with
-    batch="independent". t1 may be infinite. The state is then moved onto the zero of f, at the time reached, by Newton's
-    iteration, and y1 is a differentiable function of all that f depends on, to second derivatives; its derivatives
-    with respect to y0, t0 and t1 are zero. Memory and cost of the gradient do not depend on the number of steps: one
-    system with df/dy, dense up to 256 unknowns of a sample, by GMRES above.
+    batch="independent". t1 may be infinite. The state is then moved onto the zero of f, at the time reached, by
+    Newton's iteration, and y1 is a differentiable function of all that f depends on, to second derivatives; its
+    derivatives with respect to y0, t0 and t1 are zero. Memory and cost of the gradient do not depend on the number of
+    steps: one system with df/dy, dense up to 256 unknowns of a sample, by GMRES above.
 
     Args:
         rtol, atol: numbers; None: those of the solve.
 
     Only y1 has this gradient: t_eval, events, t_stops and dense_output are refused. Status ``UNSTEADY``: dy/dt is still
-    large at t1, or the zero of f is not within a thousand tolerances; ``DEGENERATE``: df/dy is singular, as where a
+    large at t1, or no zero of f is within a thousand tolerances; ``DEGENERATE``: df/dy is singular, as where a
     quantity is conserved. An explicit method may hover around a stiff system's state of rest at the size of its own
     tolerance: an implicit one comes to rest.
     """
@@ -55,7 +54,9 @@ class Steady:
         """Refuse options of a solve that ask for more than y1."""
         for name, value in others.items():
             if value is not None and value is not False:
-                raise ValueError(f"gradient='steady' has a gradient for y1 alone: it does not go with {name}=")
+                raise ValueError(
+                    f"gradient='steady' has a gradient for y1 alone: it does not go with {name}="
+                )
 
     def solve(self, problem: Problem) -> Run:
         """Integrate until f is small; y1 is the zero of f there, differentiable."""
@@ -87,7 +88,8 @@ class Steady:
         """The zero of f as a function of what f depends on; that of samples without one is constant."""
         if not (torch.is_grad_enabled() or transforming()) or not bool(good.any()):
             return root
-        field, time = problem.field, clock(t, root)
+        field: Any = problem.field
+        time = clock(t, root)
         linear = linearize(field, time, root).only(good)
         x = corrected(residual(field, time, root), linear.factor(-1.0, identity=0.0).solve, field.rows(root))
         return x.reshape(root.shape)
@@ -123,14 +125,17 @@ def first_step(problem: Problem) -> Size | None:
     weights = p.tolerance.weights(p.y0)
     speed = p.tolerance.sizes(p.field.rows(p.start(clock(p.t0, p.y0), p.y0) / weights))
     size = p.tolerance.sizes(p.field.rows(p.y0 / weights))
-    found = torch.where(speed > 0, 0.01 * size.clamp(min=1.0) / speed, torch.where(speed == 0, 1.0, torch.nan))
+    found = torch.where(
+        speed > 0, 0.01 * size.clamp(min=1.0) / speed, torch.where(speed == 0, 1.0, torch.nan)
+    )
     found = torch.where(torch.isfinite(speed), found, torch.nan)
     return found if p.batch == "independent" else found.item()
 
 
 def refined(problem: Problem, run: Run, rest: Tolerance) -> tuple[Tensor, Any]:
     """(the zeros of f next to where a run has ended, its status: STEADY, or why not)."""
-    p, y, field = problem, run.last, problem.field
+    p, y = problem, run.last
+    field: Any = p.field
     time, level = clock(run.t, y), rounding_level(y, p.norm, p.batch)
     linear = linearize(field, time, y)
     weights = field.rows(level.weights(y))
@@ -144,7 +149,8 @@ def refined(problem: Problem, run: Run, rest: Tolerance) -> tuple[Tensor, Any]:
         level,
         unknown_rate,
     )
-    moved = rest.sizes((root.x - field.rows(y)) / field.rows(rest.weights(y)))
+    allowed = torch.maximum(rest.weights(y), Tolerance(p.rtol, p.atol, p.norm, p.batch).weights(y))
+    moved = rest.sizes((root.x - field.rows(y)) / field.rows(allowed))
     singular = linear.singular()
     singular = singular if len(singular) == len(moved) else singular.any().reshape(1)
     found = torch.where(root.converged & (moved <= NEAR), int(Status.STEADY), int(Status.UNSTEADY))

@@ -55,8 +55,8 @@ class DenseOutput:
         """Some of the samples."""
         k = self.knots
         t, h, y, *stages = (part[:, keep] for part in (k.t, k.h, k.y, *k.stages))
-        ends = (end[keep] for end in (self.t0, self.t1, self.sign))
-        return DenseOutput(Knots(t, h, y, tuple(stages)), self.dense, *ends, True)
+        t0, t1, sign = (end[keep] for end in (self.t0, self.t1, self.sign))
+        return DenseOutput(Knots(t, h, y, tuple(stages)), self.dense, t0, t1, sign, batched=True)
 
     def _check(self, times: Tensor) -> None:
         slack = 1e-6 * (self.t1 - self.t0).abs()
