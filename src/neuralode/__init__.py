@@ -6,7 +6,7 @@
 from .control import Controller, PIDController, PredictiveController
 from .errors import SolverError, SolverWarning
 from .events import Event
-from .gradient import Backsolve, Checkpointed, Direct, Discrete, Interpolated, Steady
+from .gradient import Backsolve, Checkpointed, Direct, Discrete, Interpolated, Reversible, Steady
 from .registry import methods, register_method
 from .solution import Solution, Status
 from .solve import Solver, solve
@@ -24,6 +24,7 @@ __all__ = [
     "Interpolated",
     "PIDController",
     "PredictiveController",
+    "Reversible",
     "Solution",
     "Solver",
     "SolverError",

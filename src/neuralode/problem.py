@@ -175,6 +175,28 @@ def control_of(chosen: str | StepControl) -> StepControl:
     return CONTROLLERS[chosen] if isinstance(chosen, str) else chosen
 
 
+def field_of(
+    f: Any, args: tuple[Any, ...], layout: Layout | RealPairs | None, method: Method, options: Any
+) -> VectorField | Split:
+    """f as the library calls it, one function or two that share their counts."""
+    tally, batched = Tally(), options.batch is not None
+
+    def bound(part: Callable[..., Any]) -> VectorField:
+        return VectorField(part, args, layout, batched, options.jac, tally)
+
+    return Split(bound(f[0]), bound(f[1])) if method.split else bound(f)
+
+
+def autocast_on(device: str) -> tuple[str, torch.dtype, bool, bool]:
+    """The autocast state of a kind of device."""
+    return (
+        device,
+        torch.get_autocast_dtype(device),
+        torch.is_autocast_enabled(device),
+        torch.is_autocast_cache_enabled(),
+    )
+
+
 def prepare(
     f: Callable[..., Any],
     t_span: Any,
@@ -207,13 +229,10 @@ def prepare(
     )
     times, marks = ([], None) if t_eval is None else check_times(t_eval, t0, t1, sign, samples)
     grid = None if options.step is None else step_grid(options.step, t0, t1, sign)
-    device = state.device.type
-    parts: Any = f if method.split else (f,)
-    tally, batched = Tally(), options.batch is not None
-    fields = [VectorField(part, args, layout, batched, options.jac, tally) for part in parts]
-    field = Split(*fields) if method.split else fields[0]
+    field = field_of(f, args, layout, method, options)
+    field = field_of(f, args, layout, method, options)
     if method.state == "pair":
-        check_separable(method.name, fields[0], t0, state)
+        check_separable(method.name, field, t0, state)
     return Problem(
         field=field,
         start=field,
@@ -236,10 +255,5 @@ def prepare(
         max_steps=options.max_steps,
         dense_output=options.dense_output,
         compact=options.compact,
-        autocast=(
-            device,
-            torch.get_autocast_dtype(device),
-            torch.is_autocast_enabled(device),
-            torch.is_autocast_cache_enabled(),
-        ),
+        autocast=autocast_on(state.device.type),
     ), layout

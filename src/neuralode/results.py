@@ -64,6 +64,7 @@ def build(
         evaluations=field.rows_evaluated,
         interpolant=_interpolant(problem, run, shape) if problem.dense_output else None,
         backward_count=lambda: field.count - forward,
+        backward_drift=lambda: _drift(field.tally.drift, per_sample),
     )
 
 
@@ -82,6 +83,11 @@ def _failure(problem: Problem, run: Run, throw: bool) -> str:
         raise explain(problem, status, sample, run.t, h, run.last)
     where = "" if sample is None else f" (first in sample {sample})"
     return f"{sentence(problem, status)}, at t = {t:.8g}{where}"
+
+
+def _drift(found: Tensor | None, per_sample: bool) -> float | Tensor | None:
+    """A plain number for a state that steps as one."""
+    return found if found is None or per_sample else float(found.max())
 
 
 def _plain(report: dict[str, Any], per_sample: bool) -> dict[str, Any]:

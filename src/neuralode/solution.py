@@ -106,6 +106,16 @@ class Solution:
     report: dict[str, Any] = field(default_factory=dict)
     interpolant: Callable[[Any], Any] | None = None
     backward_count: Callable[[], int] = lambda: 0
+    backward_drift: Callable[[], float | Tensor | None] = lambda: None
+
+    @property
+    def drift(self) -> float | Tensor | None:
+        """How far a backward pass that walks the path again has missed what the forward pass knew, in tolerances.
+
+        The largest entry of |y - stored| / (atol + rtol |stored|), of y0 and of every output that is compared; (B,)
+        with batch="independent". None before the backward pass, and for gradients that walk nothing again.
+        """
+        return self.backward_drift()
 
     @property
     def nfev_backward(self) -> int:

@@ -55,6 +55,20 @@ def test_same_numbers_as_discrete(method, slots, options, batch):
         torch.testing.assert_close(g, w, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("batch", ["lockstep", "independent"])
+@pytest.mark.parametrize(
+    ("method", "step", "tol"),
+    [("rodas5p", None, 1e-10), ("kvaerno3", 0.1, 1e-10), ("gauss4", 0.1, 1e-10), ("radau5", None, 1e-6)],
+)
+def test_equations_are_solved_anew(method, step, tol, batch):
+    """The same steps where their equations were solved to rounding, or have a matrix alone to solve with."""
+    given = {"method": method, "rtol": 1e-7, "atol": 1e-7, "step": step, "batch": batch}
+    sol, want = gradients("discrete", **given)
+    assert int(torch.as_tensor(sol.accepted).max()) > 8
+    for g, w in zip(gradients("checkpointed", **given)[1], want, strict=True):
+        torch.testing.assert_close(g, w, rtol=tol, atol=tol)
+
+
 @pytest.mark.parametrize("steps", [100, 1000])
 def test_evaluations(steps):
     """Once in the forward pass, less than once to get states back, once under autograd."""

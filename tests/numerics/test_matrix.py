@@ -72,7 +72,7 @@ EXACT = {"any": lambda x, angle: x * torch.exp(angle), "pair": crossed}
 
 
 BATCHES = [None, "lockstep", "independent"]
-GRADIENTS = ["direct", "discrete", "checkpointed", "interpolated", "backsolve"]
+GRADIENTS = ["direct", "discrete", "checkpointed", "interpolated", "backsolve", "reversible"]
 DTYPES = [torch.float32, torch.float64, torch.complex64, torch.complex128]
 CLAIMED = [
     (m.name, gradient) for m in neuralode.methods() for gradient in m.gradients if gradient in GRADIENTS
@@ -90,7 +90,8 @@ def combinations():
         for batch, kind, dtype in itertools.product(BATCHES, STATES[METHODS[method].state], DTYPES):
             quick = method in WHOLE or (kind, dtype) in QUICK
             marks = () if quick else pytest.mark.slow
-            yield pytest.param(method, batch, gradient, kind, dtype, marks=marks)
+            name = "-".join((method, str(batch), gradient, kind, str(dtype).removeprefix("torch.")))
+            yield pytest.param(method, batch, gradient, kind, dtype, marks=marks, id=name)
 
 
 @pytest.mark.parametrize(("method", "batch", "gradient", "kind", "dtype"), combinations())

@@ -13,9 +13,10 @@ from .checkpointed import Checkpointed
 from .direct import Direct
 from .discrete import Discrete
 from .interpolated import Interpolated
+from .reversible import Reversible
 from .steady import Steady
 
-Gradient = Direct | Discrete | Checkpointed | Interpolated | Backsolve | Steady
+Gradient = Direct | Discrete | Checkpointed | Interpolated | Backsolve | Reversible | Steady
 DIRECT = Direct()
 GRADIENTS: dict[str, Gradient] = {
     "direct": DIRECT,
@@ -23,6 +24,7 @@ GRADIENTS: dict[str, Gradient] = {
     "checkpointed": Checkpointed(),
     "interpolated": Interpolated(),
     "backsolve": Backsolve(),
+    "reversible": Reversible(),
     "steady": Steady(),
 }
 
@@ -56,6 +58,7 @@ __all__ = [
     "Discrete",
     "Gradient",
     "Interpolated",
+    "Reversible",
     "Steady",
     "at_outputs",
     "run",

@@ -23,6 +23,7 @@ from ..ops import REAL, Size, spread
 from ..problem import Problem
 from ..solution import Status
 from .capture import with_captures
+from .drift import drifted
 from .pieces import Pieces
 from .stretches import (
     check_tolerances,
@@ -223,8 +224,7 @@ class _Augmented:
 
 def _check_drift(problem: Problem, y: Tensor, stored: Tensor, t: Size) -> None:
     """Warn when the re-integrated state misses the stored one by more than the tolerance explains."""
-    allowed = problem.rtol * stored.abs() + problem.atol
-    miss = float(((y - stored).abs() / allowed).max()) if y.numel() else 0.0
+    miss = float(drifted(problem, y, stored).max()) if y.numel() else 0.0
     if not miss <= 1e3:
         warnings.warn(
             f"gradient='backsolve': the path integrated backward misses the stored state at t = {t} by {miss:.3g} "

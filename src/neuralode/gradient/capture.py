@@ -5,6 +5,7 @@ calls; the edges that lead from a call's own nodes into such nodes are what f cl
 """
 
 import functools
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode
 
+from ..errors import SolverWarning
 from ..ops import stage_times
 from ..problem import Problem
 
@@ -66,6 +68,7 @@ def captured(problem: Problem) -> tuple[list[Tensor], Tensor]:
     t = stage_times(problem.t0, problem.t0 * 0.0, (0.0,), problem.y0)[0]
     y = problem.y0.detach()
     field = problem.field
+    _warn_of_moving_statistics(field.f)
     with torch.enable_grad():
         first = field(t, _fresh(y))
         if not first.requires_grad:
@@ -146,13 +149,30 @@ def _tensor_of(node: Node, number: int, watch: Watch) -> Tensor:
 
 def _parameters(f: Any) -> list[Tensor]:
     """Parameters of the modules that f is, belongs to, or closes over directly."""
+    return [p for module in _modules(f) for p in module.parameters() if p.requires_grad]
+
+
+def _modules(f: Any) -> list[nn.Module]:
     if isinstance(f, (tuple, list)):
-        return [p for part in f for p in _parameters(part)]
+        return [module for part in f for module in _modules(part)]
     while isinstance(f, functools.partial):
         f = f.func
     cells = [cell.cell_contents for cell in getattr(f, "__closure__", None) or () if _filled(cell)]
-    modules = [thing for thing in (f, getattr(f, "__self__", None), *cells) if isinstance(thing, nn.Module)]
-    return [p for module in modules for p in module.parameters() if p.requires_grad]
+    return [thing for thing in (f, getattr(f, "__self__", None), *cells) if isinstance(thing, nn.Module)]
+
+
+def _warn_of_moving_statistics(f: Any) -> None:
+    for module in _modules(f):
+        for name, part in module.named_modules():
+            if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.training:
+                warnings.warn(
+                    f"f contains a {type(part).__name__} in training mode ({name or 'itself'}): it mixes the samples, "
+                    "and its running statistics move at every evaluation, as many as the tolerance takes. Use "
+                    "GroupNorm or LayerNorm, or put it in .eval()",
+                    SolverWarning,
+                    stacklevel=2,
+                )
+                return
 
 
 def _filled(cell: Any) -> bool:

@@ -4,14 +4,16 @@ The schedule: Griewank & Walther, Algorithm 799: revolve, ACM TOMS 26 (2000) 19-
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..control import rounding_level
 from ..engine import Run
+from ..methods import Step
 from ..output import Everything, Keeping, Thinning
 from ..problem import Problem
 from .recorded import solve_recorded
@@ -26,7 +28,9 @@ class Checkpointed:
         slots: states kept at any time, at least 2; None: at most 2 sqrt(N) of N steps while these are made, and at
             most 2 sqrt(N) more in the backward pass.
 
-    A state of d numbers takes 2 d in a slot (d without FSAL); a step besides keeps t and h. f is evaluated three
+    A state of d numbers takes 2 d in a slot (d without FSAL); a step besides keeps t and h. Implicit Runge-Kutta and
+    Rosenbrock methods solve the equations of a step anew, to rounding: where those of the forward pass were solved to
+    its tolerance, the gradient is that of steps which differ by what was left there. f is evaluated three
     times a stage with ``slots=None``: in the forward pass, to get a state back, and under autograd; with a fixed
     number of slots up to r + 2 times for N <= binomial(slots + r, r) steps. ``dense_output=True`` keeps every state
     in any case. Second derivatives re-run all steps under autograd, with the memory of ``Direct``.
@@ -46,7 +50,8 @@ class Checkpointed:
         """Half of the slots: the others are for the states between."""
         if problem.dense_output:
             return Everything()
-        return Thinning(None if self.slots is None else max(1, self.slots // 2))
+        again = problem.method.repeatable
+        return Thinning(None if self.slots is None else max(1, self.slots // 2), stages=not again)
 
     def entries(self, problem: Problem, run: Run) -> Iterator[Entry]:
         """Segment by segment from the last, each from the state it starts with."""
@@ -55,9 +60,10 @@ class Checkpointed:
             rows = segments.pop()
             if all(row.y is not None for row in rows):
                 yield from (Entry(row, row.y, row.carry) for row in reversed(rows))
-            else:
-                free = len(rows) if self.slots is None else self.slots - len(segments) - 1
-                yield from backward(problem, rows, (rows[0].y, rows[0].carry), free)
+                continue
+            free = len(rows) if self.slots is None else self.slots - len(segments) - 1
+            for entry in backward(problem, rows, (rows[0].y, rows[0].carry), free):
+                yield solved(problem, entry) if problem.method.repeatable else entry
 
 
 def backward(
@@ -83,12 +89,32 @@ def advanced(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """State and carry behind some recorded steps."""
     y, carry = start
+    take = step_again if problem.method.repeatable else retaken
     with torch.no_grad():
         for row in rows:
-            step = problem.method.again(problem.field, row.t, row.h, y, carry, row.stages)
+            step = take(problem, Entry(row, y, carry))
             y = row.merge(step.y1, y)
             carry = tuple(row.merge(new, old) for new, old in zip(step.carry, carry, strict=True))
     return y, carry
+
+
+def retaken(problem: Problem, entry: Entry) -> Step:
+    """A recorded step, with the stages that are kept of it."""
+    row, y, carry = entry
+    return problem.method.again(problem.field, row.t, row.h, y, carry, row.stages)
+
+
+def step_again(problem: Problem, entry: Entry) -> Step:
+    """A recorded step whose equations are solved anew, to rounding."""
+    method, (row, y, carry) = problem.method, entry
+    work = method.begin(rounding_level(problem.y0, problem.norm, problem.batch))
+    return method.step(problem.field, row.t, row.h, y, carry, work)
+
+
+def solved(problem: Problem, entry: Entry) -> Entry:
+    """The entry with the stages that its step is retaken with."""
+    with torch.no_grad():
+        return entry._replace(row=replace(entry.row, stages=step_again(problem, entry).stages))
 
 
 def split(steps: int, free: int) -> int:

@@ -72,5 +72,6 @@ def diagonal(tableau: DiagonalTableau) -> Method:
         begin=begin,
         retake=retake,
         real=True,
-        gradients=("direct", "discrete", "interpolated", "steady"),
+        gradients=("direct", "discrete", "checkpointed", "interpolated", "steady"),
+        repeatable=True,
     )

@@ -71,6 +71,7 @@ def imex(tableau: ImexTableau) -> Method:
         begin=begin,
         retake=retake,
         real=True,
-        gradients=("direct", "discrete"),
+        gradients=("direct", "discrete", "checkpointed"),
+        repeatable=True,
         split=True,
     )

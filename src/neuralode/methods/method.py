@@ -126,6 +126,8 @@ class Method:
             method whose ``step`` solves equations or decides on values; None: ``step`` itself is one.
         decide: ``decide(step, tolerance, y, h) -> Verdict`` for a method with a control of its own.
         real: whether complex states are handed to it as pairs of reals.
+        repeatable: whether ``step`` with the work of a beginning finds the stages of a recorded step again, given where
+            it started: for a method with ``retake`` that keeps no history but in the carry.
         gradients: names of the gradients that can be taken through it.
         report: ``report(work) -> dict`` after the last step: what the method has to say of itself, by name.
         controller: name of the step-size controller that suits it.
@@ -153,6 +155,7 @@ class Method:
     retake: Callable[[Any, Size, Size, Tensor, Carry, Stages], Step] | None = None
     decide: Callable[[Step, Tolerance, Tensor, Size], Verdict] | None = None
     real: bool = False
+    repeatable: bool = False
     gradients: tuple[str, ...] = ALL_GRADIENTS
     report: Callable[[Any], dict[str, Any]] = nothing
     controller: str = "pi"

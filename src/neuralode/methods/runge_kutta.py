@@ -9,7 +9,7 @@ from ..control import Tolerance
 from ..ops import Size, combine, spread, stage_times
 from ..tableaus import Tableau
 from .continuous import polynomial
-from .method import Carry, Field, Method, Stages, Step
+from .method import ALL_GRADIENTS, Carry, Field, Method, Stages, Step
 
 
 def runge_kutta(tableau: Tableau) -> Method:
@@ -60,6 +60,7 @@ def runge_kutta(tableau: Tableau) -> Method:
         tableau=tableau,
         extend=extend if tableau.extra else None,
         extra=tableau.extra,
+        gradients=(*ALL_GRADIENTS, "reversible") if tableau.symmetric else ALL_GRADIENTS,
     )
 
 

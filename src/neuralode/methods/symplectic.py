@@ -61,5 +61,5 @@ def symplectic(splitting: Splitting) -> Method:
         extend=None if linear else with_slopes,
         extra=0 if linear else 2,
         state="pair",
-        gradients=("direct", "discrete", "checkpointed"),
+        gradients=("direct", "discrete", "checkpointed", *(("reversible",) if splitting.symmetric else ())),
     )

@@ -5,7 +5,7 @@ from .batch_tape import BatchRecorder
 from .dense import DenseOutput
 from .marks import Marks, Sight
 from .tape import Knots, Recorder, Row, Tape
-from .thinning import Everything, Keeping, Thinning
+from .thinning import Everything, Keeping, Nothing, Thinning
 
 __all__ = [
     "Attempt",
@@ -16,6 +16,7 @@ __all__ = [
     "Keeping",
     "Knots",
     "Marks",
+    "Nothing",
     "Recorder",
     "Row",
     "Sight",

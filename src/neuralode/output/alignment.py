@@ -39,7 +39,8 @@ class Alignment:
     def rows(self, attempts: list[Attempt], pairs: list[Pairs]) -> list[BatchRow]:
         """One row per step number; ``pairs`` as ``groups`` gives them. Without states unless every trip has one."""
         t, h = torch.cat([a.t for a in attempts]), torch.cat([a.h for a in attempts])
-        solved = columns([a.solved for a in attempts])
+        every = all(a.solved for a in attempts)
+        solved = columns([a.solved for a in attempts]) if every else []
         states = [a.y for a in attempts if a.y is not None]
         whole = len(states) == len(attempts)
         y, carry = (torch.cat(states), columns([a.carry for a in attempts])) if whole else (None, [])

@@ -182,7 +182,9 @@ class BatchRecorder:
             self.attempts.append(attempt if self.with_knots else attempt._replace(stages=()))
         if self.tape_of is not None:
             for n in self.tape_of.dropped(len(self.attempts) - 1):
-                self.attempts[n] = self.attempts[n]._replace(y=None, carry=(), stages=())
+                old = self.attempts[n]
+                solved = old.solved if self.tape_of.stages else ()
+                self.attempts[n] = old._replace(y=None, carry=(), stages=(), solved=solved)
         if not isinstance(self.times, Tensor):
             self.step_times.append(t1[groups[0].place])
 

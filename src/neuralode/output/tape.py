@@ -21,7 +21,7 @@ class Row:
     """One accepted step: where it started, and which outputs lie in it (theta in (0, 1]).
 
     ``y`` and ``carry`` are None and empty where the tape does not keep every state; ``stages`` are those that the
-    method wants back to retake the step.
+    method wants back to retake the step, where they are kept.
     """
 
     t: float
@@ -157,7 +157,8 @@ class Recorder:
         if self.tape is not None:
             self.rows.append(row)
             for n in self.tape.dropped(len(self.rows) - 1):
-                self.rows[n] = replace(self.rows[n], y=None, carry=())
+                old = self.rows[n]
+                self.rows[n] = replace(old, y=None, carry=(), stages=old.stages if self.tape.stages else ())
         if self.with_knots:
             self.steps.append((t, h, y, step.stages))
 

@@ -7,7 +7,13 @@ FEWEST = 8
 
 
 class Keeping(Protocol):
-    """What a tape keeps."""
+    """What a tape keeps.
+
+    Attributes:
+        stages: whether steps that lose their state keep the stages that retaking them needs.
+    """
+
+    stages: bool
 
     def dropped(self, n: int) -> Sequence[int]:
         """The steps that lose their state when the n-th, counted from zero, is recorded."""
@@ -16,8 +22,19 @@ class Keeping(Protocol):
 class Everything:
     """Every step keeps its state."""
 
+    stages = True
+
     def dropped(self, n: int) -> Sequence[int]:
         return ()
+
+
+class Nothing:
+    """No step keeps its state."""
+
+    stages = True
+
+    def dropped(self, n: int) -> Sequence[int]:
+        return (n,)
 
 
 class Thinning:
@@ -25,10 +42,11 @@ class Thinning:
 
     Args:
         most: how many states are kept; None: at most twice the stride, which is between sqrt(N) and sqrt(2 N) of N.
+        stages: as in ``Keeping``.
     """
 
-    def __init__(self, most: int | None = None) -> None:
-        self.most, self.stride = most, 1
+    def __init__(self, most: int | None = None, *, stages: bool = True) -> None:
+        self.most, self.stages, self.stride = most, stages, 1
 
     def dropped(self, n: int) -> Sequence[int]:
         old = self.stride

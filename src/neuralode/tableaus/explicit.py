@@ -1,6 +1,7 @@
 """Explicit methods, those of low order here. Hairer I = Hairer, Norsett, Wanner, Solving ODEs I, 2nd ed. (1993)."""
 
 from .dop853 import DOP853
+from .ees import EES25, EES27
 from .pairs5 import CASH_KARP, FEHLBERG5
 from .tableau import Tableau, row
 from .tsit5 import TSIT5
@@ -170,6 +171,8 @@ EXPLICIT = (
     SSPRK3,
     HEUN_EULER,
     FEHLBERG2,
+    EES25,
+    EES27,
     BOSH3,
     CASH_KARP,
     FEHLBERG5,

@@ -70,6 +70,7 @@ class Tableau:
         extra_a, extra_c: rows of a and nodes of the further stages that the dense output alone needs.
         dense: one row of polynomial coefficients per stage, the extra ones included.
         dense_order: order of the dense output (error O(h^(dense_order + 1)) inside a step).
+        symmetric: whether a step of -h undoes one of h so well that steps may be walked back that way.
         source: where the numbers come from.
     """
 
@@ -86,6 +87,7 @@ class Tableau:
     error_order: int = 0
     extra_a: tuple[Row, ...] = ()
     extra_c: Row = ()
+    symmetric: bool = False
 
     def __post_init__(self) -> None:
         stages = len(self.b)
