@@ -193,7 +193,8 @@ def solve(
     Args:
         f: the vector field; returns dy/dt with y's structure, shape and dtype. Differentiable operations only. For
             implicit-explicit methods a pair (f_explicit, f_implicit) whose sum is dy/dt.
-        t_span: (t0, t1), either direction; numbers or tensors; (B,) tensors with batch="independent".
+        t_span: (t0, t1), either direction; numbers or tensors; (B,) tensors with batch="independent". Finite, but for
+            t1 with gradient="steady".
         y0: a tensor of any shape, or a pytree (tuple, list, dict, dataclass) of tensors of one dtype; float32,
             float64, complex64 or complex128. For symplectic methods two tensors (q, p).
         t_eval: output times inside t_span in its direction, (T,), or (B, T) with batch="independent"; None: the

@@ -48,7 +48,8 @@ class Interpolated:
     The adjoint is solved by the method of the forward pass, in its batch mode; with an implicit method, parameters
     never enter its equations. Memory O(N s d): N steps, s stages that dense output keeps, a state of d numbers; the
     same again for the stretch between two outputs that is solved backward. f is evaluated once a stage of every
-    backward step and once a node, each time with one vector-Jacobian product; of an implicit step also its Jacobian.
+    backward step and once a node, each time with one vector-Jacobian product; of an implicit step also its Jacobian. In
+    the forward pass methods whose dense output has stages of its own (dop853, Verner's) evaluate these at every step.
     The solve restarts at every output, so that many outputs are costly for multistep methods.
     """
 
