@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from ..jacobian import push_twice_reversed
-from ..ops import spread
 from ..output import DenseOutput
 from .capture import node_of, verify
 
@@ -51,10 +50,15 @@ class Adjoint:
 
     def place(self, s: Tensor) -> tuple[Tensor, Tensor]:
         """(t as f gets it, y(t)) for a time of the clock: 0-d, or any shape of B entries."""
-        times = self.origin + s.double().reshape(self.origin.shape)
-        y = self.path.at(times[None])[0]
+        t, y = self.places(s.double().reshape(1, *self.origin.shape))
+        return t[0], y[0]
+
+    def places(self, s: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for several times (N,), or (N, B), one a row."""
+        times = self.origin + s
+        y = self.path.at(times)
         t = times.to(y.real.dtype)
-        return spread(t, y.real) if t.dim() else t, y
+        return t.reshape(*t.shape, *(1,) * (y.dim() - t.dim())) if self.path.batched else t, y
 
     def pulled(
         self, t: Tensor, y: Tensor, a: Tensor, tensors: list[Tensor] | None = None

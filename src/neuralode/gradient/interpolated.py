@@ -152,8 +152,8 @@ class Sweep:
             self.size = self._next_size(run, here, before)
         found = path_of(stretch, run)
         if self.tensors and found is not None:
-            for clock, h, bar in self._nodes(found):
-                self._add(field.pulled(*field.place(clock), bar * (h * unit), self.tensors))
+            for t, y, bar in self._nodes(field, found):
+                self._add(field.pulled(t, y, bar * unit, self.tensors))
         return run.y1 * unit
 
     def _unit(self, a: Tensor) -> Tensor:
@@ -192,15 +192,14 @@ class Sweep:
         old = torch.full_like(here, torch.nan) if self.size is None else self.size
         return torch.where(here == before, old, run.size)
 
-    def _nodes(self, found: DenseOutput) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """(time, weight as a factor of a state, adjoint) at every node of every step."""
-        like = self.problem.y0.real
+    def _nodes(self, field: Adjoint, found: DenseOutput) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """(t, y, adjoint times its weight) at every node of every step."""
         for place, weight in self.rule:
-            times, bars = found.in_every_step(place)
+            clock, bars = found.in_every_step(place)
             # dL/dtheta is an integral from t0 to t1, the steps go from t1 to t0.
-            sizes = -weight * found.knots.h
-            for t, h, bar in zip(times, sizes, bars, strict=True):
-                yield t, h.to(like.dtype) if h.dim() == 0 else spread(h, like), bar
+            sizes = (-weight * found.knots.h).to(bars.real.dtype)
+            bars = bars * sizes.reshape(*sizes.shape, *(1,) * (bars.dim() - sizes.dim()))
+            yield from zip(*field.places(clock), bars, strict=True)
 
     def _add(self, found: tuple[Tensor | None, ...]) -> None:
         """The share of one node in the totals."""
