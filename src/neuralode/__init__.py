@@ -3,7 +3,11 @@
 ``solve`` integrates dy/dt = f(t, y) differentiably; ``neuralode.nn`` puts it in modules.
 """
 
+from .calibrate import calibrate
+from .calibration import Calibration
 from .control import Controller, PIDController, PredictiveController
+from .diagnose import diagnose
+from .diagnosis import Diagnosis
 from .errors import SolverError, SolverWarning
 from .events import Event
 from .gradient import Backsolve, Checkpointed, Direct, Discrete, Interpolated, Reversible, Steady
@@ -16,8 +20,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Backsolve",
+    "Calibration",
     "Checkpointed",
     "Controller",
+    "Diagnosis",
     "Direct",
     "Discrete",
     "Event",
@@ -33,6 +39,8 @@ __all__ = [
     "Steady",
     "StepTaken",
     "Stepper",
+    "calibrate",
+    "diagnose",
     "methods",
     "register_method",
     "solve",

@@ -230,7 +230,6 @@ def prepare(
     times, marks = ([], None) if t_eval is None else check_times(t_eval, t0, t1, sign, samples)
     grid = None if options.step is None else step_grid(options.step, t0, t1, sign)
     field = field_of(f, args, layout, method, options)
-    field = field_of(f, args, layout, method, options)
     if method.state == "pair":
         check_separable(method.name, field, t0, state)
     return Problem(
