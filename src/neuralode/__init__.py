@@ -10,7 +10,7 @@ from .diagnose import diagnose
 from .diagnosis import Diagnosis
 from .errors import SolverError, SolverWarning
 from .events import Event
-from .gradient import Backsolve, Checkpointed, Direct, Discrete, Reversible
+from .gradient import Backsolve, Checkpointed, Direct, Discrete, Interpolated, Reversible, Steady
 from .registry import methods, register_method
 from .solution import Solution, Status
 from .solve import Solver, solve
@@ -27,6 +27,7 @@ __all__ = [
     "Direct",
     "Discrete",
     "Event",
+    "Interpolated",
     "PIDController",
     "PredictiveController",
     "Reversible",
@@ -35,6 +36,7 @@ __all__ = [
     "SolverError",
     "SolverWarning",
     "Status",
+    "Steady",
     "StepTaken",
     "Stepper",
     "calibrate",

@@ -134,7 +134,7 @@ def bdf(max_order: int = MAX_ORDER) -> Method:
         retake=retake,
         decide=formulas.decide,
         real=True,
-        gradients=("direct", "discrete"),
+        gradients=("direct", "discrete", "interpolated", "steady"),
     )
 
 

@@ -240,7 +240,7 @@ def collocation(tableau: Collocation) -> Method:
         begin=begin,
         retake=polynomials.retake,
         real=True,
-        gradients=("direct", "discrete", "checkpointed"),
+        gradients=("direct", "discrete", "checkpointed", "interpolated", "steady"),
         repeatable=True,
         controller="predictive",
     )
