@@ -121,10 +121,10 @@ def test_products_with_a_jacobian_follow(method):
     assert all(torch.equal(getattr(full, name), getattr(compact, name)) for name in COUNTS)
 
 
-@pytest.mark.parametrize("gradient", ["direct", "discrete", "checkpointed", "backsolve"])
+@pytest.mark.parametrize("gradient", ["direct", "discrete", "checkpointed", "interpolated", "backsolve"])
 @pytest.mark.parametrize("dense_output", [False, True])
 def test_gradients_are_the_same(gradient, dense_output):
-    if gradient == "backsolve" and dense_output:
+    if gradient in ("interpolated", "backsolve") and dense_output:
         pytest.skip("has none")
     times = torch.linspace(0, 2, 5, dtype=torch.float64)
     found = []

@@ -134,7 +134,7 @@ def bdf(max_order: int = MAX_ORDER) -> Method:
         retake=retake,
         decide=formulas.decide,
         real=True,
-        gradients=("direct", "discrete"),
+        gradients=("direct", "discrete", "interpolated", "steady"),
     )
 
 
@@ -216,6 +216,7 @@ def iterated(f: Field, time: Tensor, h: Size, y: Tensor, p: Past, work: Work) ->
     factored, tolerance = work.factored, equations.tolerance
     if factored is None or bool((renewed | (c != work.c)).any()):
         factored = equations.linear.factor(c)
+    now, size, unsure = implicit.doubted(h, equations, renewed)
     unit = p.h / f.rows(tolerance.weights(guess))
     root = newton(
         equation(f, time, y, p),
@@ -224,8 +225,10 @@ def iterated(f: Field, time: Tensor, h: Size, y: Tensor, p: Past, work: Work) ->
         lambda delta: tolerance.sizes((delta * unit).reshape(y.shape)),
         tolerance,
         torch.where(renewed, 1.0, equations.rate),
+        unsure=unsure,
     )
     current = work.current | renewed
+    equations = equations._replace(size=torch.where(root.iterations > 1, now, size))
     work = work._replace(equations=equations, factored=factored, c=c, current=current)
     return root, renewed.long(), work
 

@@ -122,7 +122,7 @@ class Polynomials:
         work, moved = follow(work, t, h, y)
         shared, made = refreshed(f, start, h, y, work.shared)
         work = work._replace(shared=shared, fresh=made if work.fresh is None else made | work.fresh)
-        root, work, repeated = self._solve(f, t, h, y, work)
+        root, work, repeated = self._solve(f, t, h, y, work, made)
         z = merge(root.converged, root.x, torch.zeros_like(root.x))
         found = self._taken(y, z)
         calls = self.tableau.stages * root.iterations
@@ -169,12 +169,15 @@ class Polynomials:
         y1 = y + sum(end * part for end, part in zip(self.tableau.ends, stages, strict=True) if end)
         return Step(y1, None, (), stages)
 
-    def _solve(self, f: Field, t: Size, h: Size, y: Tensor, work: Work) -> tuple[Root, Work, Tensor]:
+    def _solve(
+        self, f: Field, t: Size, h: Size, y: Tensor, work: Work, renewed: Tensor
+    ) -> tuple[Root, Work, Tensor]:
         """Newton's iteration; once more with a new Jacobian for those that it fails with an old one."""
         assert work.shared.linear is not None
         guess = predicted(self.tableau, work.past, h, f.rows(y))
         solver = factorised(self.tableau, work.shared.linear, h, work.solver)
-        root = self._iterate(f, t, h, y, guess, solver, work.shared)
+        now, seen, unsure = implicit.doubted(h, work.shared, renewed)
+        root = self._iterate(f, t, h, y, guess, solver, work.shared, unsure)
         again = ~root.converged & ~work.fresh
         shared = work.shared
         if bool(again.any()):
@@ -183,15 +186,24 @@ class Polynomials:
             linear = shared.linear.renewed(again, newer)
             solver = factorised(self.tableau, linear, h, None)
             shared = shared._replace(linear=linear)
-            second = self._iterate(f, t, h, y, guess, solver, shared)
+            second = self._iterate(f, t, h, y, guess, solver, shared, unsure & ~again)
             second = second._replace(iterations=root.iterations + second.iterations)
             root = Root(*(merge(again, new, old) for new, old in zip(second, root, strict=True)))
         slow = root.converged & (root.iterations > SHORT) & (root.theta > SLOW)
-        shared = shared._replace(stale=slow, rate=root.rate)
+        seen = torch.where((root.iterations > 1) | again, now, seen)
+        shared = shared._replace(stale=slow, rate=root.rate, size=seen)
         return root, work._replace(shared=shared, solver=solver, fresh=work.fresh | again), again
 
     def _iterate(
-        self, f: Field, t: Size, h: Size, y: Tensor, guess: Tensor, solver: Solver, shared: implicit.Work
+        self,
+        f: Field,
+        t: Size,
+        h: Size,
+        y: Tensor,
+        guess: Tensor,
+        solver: Solver,
+        shared: implicit.Work,
+        unsure: Tensor,
     ) -> Root:
         call, ha = slopes(self.tableau, f, t, h, y), weights(self.tableau, h, guess)
         tolerance = shared.tolerance
@@ -204,7 +216,9 @@ class Polynomials:
         # y1 is of order five, its estimate of order three: steps are better than the tolerance, and roots must be too.
         left = min(LEFT_IN_A_ROOT, smallest(tolerance) ** 0.5)
         system = inverse(self.tableau, solver)
-        return newton(lambda z: z - ha @ call(z), system, guess, size, tolerance, shared.rate, left)
+        return newton(
+            lambda z: z - ha @ call(z), system, guess, size, tolerance, shared.rate, left, unsure=unsure
+        )
 
 
 def collocation(tableau: Collocation) -> Method:
@@ -226,7 +240,7 @@ def collocation(tableau: Collocation) -> Method:
         begin=begin,
         retake=polynomials.retake,
         real=True,
-        gradients=("direct", "discrete", "checkpointed"),
+        gradients=("direct", "discrete", "checkpointed", "interpolated", "steady"),
         repeatable=True,
         controller="predictive",
     )

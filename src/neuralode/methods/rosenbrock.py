@@ -122,7 +122,7 @@ def rosenbrock(tableau: RosenbrockTableau) -> Method:
         begin=Work,
         retake=steps.retake,
         real=True,
-        gradients=("direct", "discrete", "checkpointed"),
+        gradients=("direct", "discrete", "checkpointed", "interpolated", "steady"),
         repeatable=True,
         controller="predictive",
     )
