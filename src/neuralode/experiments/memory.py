@@ -23,7 +23,7 @@ class _Ledger(TorchDispatchMode):
         given = {_key(value) for value in tree_leaves((args, kwargs)) if isinstance(value, torch.Tensor)}
         out = func(*args, **(kwargs or {}))
         for value in tree_leaves(out):
-            if isinstance(value, torch.Tensor) and _key(value) not in self.open | given:
+            if isinstance(value, torch.Tensor) and not (_key(value) in self.open or _key(value) in given):
                 self._add(value.untyped_storage(), _key(value))
         return out
 
