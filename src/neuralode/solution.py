@@ -38,7 +38,7 @@ SENTENCES: dict[Status, str] = {
     Status.SINGULAR: "the matrix of an implicit step's equations is singular",
     Status.TOO_STIFF: "the spectral radius of df/dy is not finite, or asks for more stages than rounding allows",
     Status.ZENO: "an event with apply= repeats without time going on",
-    Status.UNSTEADY: "no steady state was found: dy/dt is not small at the end, or its zero is not near",
+    Status.UNSTEADY: "no steady state was found: dy/dt (or df/dt) is not small at the end, or no zero of f is near",
     Status.DEGENERATE: "df/dy is singular at the steady state, which therefore depends on the path that led there",
 }
 HINTS: dict[Status, str] = {

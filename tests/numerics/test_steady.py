@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import neuralode
-from neuralode import Status, Steady
+from neuralode import SolverError, Status, Steady
 
 F64 = torch.float64
 BATCHES = [None, "lockstep", "independent"]
@@ -282,3 +282,21 @@ def test_given_steps_need_an_end():
 def test_options_are_checked(name, value):
     with pytest.raises(ValueError, match=f"Steady {name} must be positive and finite"):
         Steady(**{name: value})
+
+
+def test_a_zero_that_moves_with_time_is_no_rest():
+    """f(t0, y0) = 0 on this path, and at no other time."""
+    y0 = torch.ones(2, dtype=torch.float64)
+    with pytest.raises(SolverError, match="no steady state was found"):
+        neuralode.solve(lambda t, y: -20 * (y - torch.cos(t)), (0.0, 5.0), y0, gradient="steady")
+    k = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    sol = neuralode.solve(
+        lambda t, y: -2 * (y - k * (1 + torch.exp(-t))),
+        (0.0, math.inf),
+        y0,
+        gradient="steady",
+        rtol=1e-8,
+        atol=1e-8,
+    )
+    (grad,) = torch.autograd.grad(sol.y1.sum(), k)
+    assert abs(grad.item() - 2) <= 1e-7

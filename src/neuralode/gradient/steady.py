@@ -30,7 +30,7 @@ class Steady:
     """The integration ends where dy/dt has become small, and y1 is the zero of f next to it.
 
     Small: the solve's norm (rms) of f / (atol + rtol |y|), per unit of time, is below one; per sample with
-    batch="independent". t1 may be infinite. The state is then moved onto the zero of f, at the time reached, by
+    batch="independent"; and so must df/dt be, or the zero of f moves on. t1 may be infinite. The state is then moved onto the zero of f, at the time reached, by
     Newton's iteration, and y1 is a differentiable function of all that f depends on, to second derivatives; its
     derivatives with respect to y0, t0 and t1 are zero. Memory and cost of the gradient do not depend on the number of
     steps: one system with df/dy, dense up to 256 unknowns of a sample, by GMRES above.
@@ -109,12 +109,21 @@ class Rest:
         slope = step.carry[0] if known else p.field(clock(span.t1, step.y1), step.y1)
         size = self.tolerance.measure(slope / self.tolerance.weights(step.y1))
         rest = torch.as_tensor(size < 1.0, device=slope.device).reshape(-1)
+        if bool(rest.any()):
+            rest = rest & ~self._moving(span, step)
         if span.accepted is not None:
             rest = rest & span.accepted
         if not bool(rest.any()):
             return None
         nothing = torch.full((1, len(rest)), torch.inf, dtype=torch.float64, device=slope.device)
         return Sight(nothing, torch.zeros_like(nothing, dtype=torch.long), torch.where(rest, 1.0, nothing[0]))
+
+    def _moving(self, span: Span, step: Step) -> Tensor:
+        """Where f is zero for a moment alone, since it changes with time: df/dt against what dy/dt is measured by."""
+        field: Any = self.problem.field
+        rate = field.rate(clock(span.t1, step.y1), step.y1)
+        size = self.tolerance.measure(rate / self.tolerance.weights(step.y1))
+        return torch.as_tensor(size >= 1.0, device=rate.device).reshape(-1)
 
 
 def first_step(problem: Problem) -> Size | None:

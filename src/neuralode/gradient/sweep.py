@@ -60,6 +60,7 @@ def sweep(
             ybar = ybar + knots[0]
         old = carrybar or tuple(torch.zeros_like(part) for part in carry)
         carrybar = tuple(row.merge(new, bar) for new, bar in zip(grads[1:], old, strict=True))
+        del entry, step, read, pairs, grads  # the tape of this step, before that of the next is made
     if grad_ys is not None:
         ybar = ybar + tape.from_initial(grad_ys)
     return _start(problem, ybar, carrybar, tensors, totals, known), totals
