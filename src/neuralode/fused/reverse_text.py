@@ -1,0 +1,3 @@
+"""placeholder"""
+def vjp_text(*a): raise NotImplementedError
+def sweep(*a): return []
