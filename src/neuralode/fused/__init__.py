@@ -7,6 +7,6 @@ same for every f and method.
 
 from .graph import UnsupportedError
 from .options import Fused
-from .run import solve
+from .solve import solve
 
 __all__ = ["Fused", "UnsupportedError", "solve"]

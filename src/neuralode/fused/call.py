@@ -16,15 +16,8 @@ POINTERS = (
 )  # fmt: skip
 
 
-class Call(ctypes.Structure):
-    """The fields of the C++ struct; keeps the tensors that it points to alive."""
-
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in WHOLE),
-        *((name, ctypes.c_double) for name in REAL),
-        ("exponent", ctypes.c_double * 3),
-        *((name, ctypes.c_void_p) for name in POINTERS),
-    )
+class Record(ctypes.Structure):
+    """A C++ struct that keeps the tensors which it points to alive."""
 
     def point(self, **tensors: Tensor) -> None:
         """Set pointers to contiguous tensors."""
@@ -38,6 +31,17 @@ class Call(ctypes.Structure):
         table = pointers(tensors)
         self.__dict__.setdefault("kept", []).extend((table, tensors))
         self.shared = ctypes.addressof(table)
+
+
+class Call(Record):
+    """The fields of ``struct Call``."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in WHOLE),
+        *((name, ctypes.c_double) for name in REAL),
+        ("exponent", ctypes.c_double * 3),
+        *((name, ctypes.c_void_p) for name in POINTERS),
+    )
 
 
 def pointers(tensors: Sequence[Tensor]) -> Any:

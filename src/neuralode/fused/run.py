@@ -14,9 +14,8 @@ from ..ops import transforming
 from ..problem import Problem
 from ..solution import Status
 from .call import Call, address
-from .field import Compiled, compiled, flat_rows
+from .field import Compiled, flat_rows
 from .graph import UnsupportedError
-from .options import Fused
 
 CHUNK = 64  # samples that a thread takes at once, as in cpp/forward.hpp
 
@@ -168,19 +167,3 @@ def _run(p: Problem, ys: Tensor, last: Tensor, t: Tensor, h: Tensor, counts: Ten
         report={"backend": "fused"},
         tape=tape,
     )
-
-
-def solve(problem: Problem, options: Fused) -> Run:
-    """Integrate by the compiled solver.
-
-    Raises:
-        UnsupportedError: f, or a setting, cannot be fused; says which.
-    """
-    refuse(problem)
-    found = compiled(problem, options.check)
-    f = problem.field
-    assert isinstance(f, VectorField)
-    with torch.no_grad():
-        shared = [u.contiguous() for u in found.uniforms(f)]
-    _, built = found.build(problem, shared, None)
-    return forward(problem, found, built, shared, record=False)[0]

@@ -45,6 +45,8 @@ VIEWS: dict[str, Callable[..., Index]] = {
     "squeeze.default": _squeeze,
     "squeeze.dim": _squeeze,
     "squeeze.dims": _squeeze,
+    "squeeze_.dim": _squeeze,
+    "squeeze_.dims": _squeeze,
     "expand.default": _expand,
     "permute.default": lambda x, dims: x.transpose(dims),
     "t.default": lambda x: x.T,

@@ -6,7 +6,7 @@
 // One accepted step of a sample, for the reverse sweep; outputs first ... first + count - 1 lie in it.
 struct Record {
     Record* prev;
-    double t, h;
+    double t, h, t1;
     int64_t first, count;
     T y[N];
 };
@@ -290,7 +290,7 @@ struct Block {
             extra[l] += within ? EXTRA : 0;
             if (tape) {
                 Record* r = tape->add();
-                r->prev = last[l], r->t = t[l], r->h = h[l], r->first = cursor[l], r->count = stop[l] - cursor[l];
+                r->prev = last[l], r->t = t[l], r->h = h[l], r->t1 = t1[l], r->first = cursor[l], r->count = stop[l] - cursor[l];
                 for (int n = 0; n < N; n++) r->y[n] = y[n][l];
                 last[l] = r;
             }
