@@ -6,6 +6,7 @@
 from .control import Controller, PIDController, PredictiveController
 from .errors import SolverError, SolverWarning
 from .events import Event
+from .fused import Fused
 from .gradient import Backsolve, Checkpointed, Direct, Discrete, Reversible
 from .registry import methods, register_method
 from .solution import Solution, Status
@@ -21,6 +22,7 @@ __all__ = [
     "Direct",
     "Discrete",
     "Event",
+    "Fused",
     "PIDController",
     "PredictiveController",
     "Reversible",
