@@ -51,7 +51,7 @@ struct Call {
     Tape** tapes;  // one a thread, or null
 };
 
-enum { SUCCESS = 0, MAX_STEPS = -1, STEP_TOO_SMALL = -2, NONFINITE = -3, FIRST_NONFINITE = -4 };
+constexpr int64_t SUCCESS = 0, MAX_STEPS = -1, STEP_TOO_SMALL = -2, NONFINITE = -3, FIRST_NONFINITE = -4;
 constexpr int CHUNK = 64;  // samples that a thread takes at once
 constexpr double EPS = std::numeric_limits<double>::epsilon(), NEAR_ZERO = 1e-10;
 
@@ -74,6 +74,7 @@ struct Queue {
     const Call& call;
     std::atomic<int64_t>& next;
     int64_t at = 0, stop = 0, begin = 0;
+    bool drained = false;
     Heap<T> slopes;
     Heap<double> sizes;
     Heap<V> y, f0, f1, y1, a;
@@ -82,9 +83,10 @@ struct Queue {
 
     bool empty() {
         if (at < stop) return false;
+        if (drained) return true;
         begin = at = next.fetch_add(CHUNK);
         stop = begin + CHUNK < call.samples ? begin + CHUNK : call.samples;
-        if (at >= stop) return true;
+        if (at >= stop) return drained = true;
         for (int64_t first = begin; first < stop; first += L) prepare(first);
         return false;
     }
@@ -161,15 +163,15 @@ struct Block {
     Heap<V> y, y1, a, out;
     Heap<V> k;  // stages, N each
     Times t = {}, h = {}, size = {}, ceiling = {}, past0 = {}, past1 = {}, t1 = {}, end = {}, sign = {}, floor0 = {};
-    int64_t sample[L], cursor[L], accepted[L], rejected[L], extra[L], place[L];
-    int64_t ended[L];  // why a lane stops after this step
-    bool running[L], accept[L];
+    Times due = {};  // sign times each lane's next output
+    Marks running = {}, accept = {}, stops = {}, accepted = {}, tried = {};
+    int64_t sample[L], cursor[L], extra[L], alive = 0;
     Record* last[L];
-    int alive = 0;
+    const double log_safety = std::log(call.safety), widest = std::log(1e10), clip = std::log(1e4);
 
     Block(const Call& c, Queue& q, Tape* p)
         : call(c), queue(q), tape(p), y(N), y1(N), a(A + 1), out(N), k((STAGES + EXTRA) * N) {
-        for (int l = 0; l < L; l++) sample[l] = -1, running[l] = false, sign[l] = 1;
+        for (int l = 0; l < L; l++) sample[l] = -1, sign[l] = 1;
     }
 
     double time_of(int64_t i, int64_t b) const { return call.times[i * call.time_row + b * call.time_column]; }
@@ -183,34 +185,42 @@ struct Block {
 
     void load(int l, int64_t b) {
         const int64_t local = b - queue.begin;
-        sample[l] = b, accepted[l] = rejected[l] = extra[l] = place[l] = 0, last[l] = nullptr;
+        sample[l] = b, accepted[l] = tried[l] = extra[l] = cursor[l] = 0, last[l] = nullptr;
         for (int n = 0; n < N; n++) y[n][l] = call.y0[b * N + n], k[n][l] = queue.slopes[local * N + n];
         for (int n = 0; n < A; n++) a[n][l] = call.args[b * A + n];
         t[l] = call.t0[b], end[l] = call.t1[b], sign[l] = call.sign[b], h[l] = 0, size[l] = queue.sizes[local];
         floor0[l] = NEAR_ZERO * std::fmax(std::fabs(t[l]), std::fabs(end[l]));
         ceiling[l] = call.largest, past0[l] = past1[l] = 0;
-        for (cursor[l] = 0; cursor[l] < call.outputs && !(sign[l] * time_of(cursor[l], b) > sign[l] * t[l]); cursor[l]++)
+        for (; cursor[l] < call.outputs && !(sign[l] * time_of(cursor[l], b) > sign[l] * t[l]); cursor[l]++)
             for (int n = 0; n < N; n++) call.ys[(cursor[l] * call.samples + b) * N + n] = call.y0[b * N + n];
         call.before[b] = cursor[l];
-        running[l] = true, alive++;
+        expect(l);
+        running[l] = -1, alive++;
         if (!std::isfinite(size[l])) finish(l, FIRST_NONFINITE);
         else if (t[l] == end[l]) finish(l, SUCCESS);
+    }
+
+    void expect(int l) {
+        const bool more = cursor[l] < call.outputs;
+        due[l] = more ? sign[l] * time_of(cursor[l], sample[l]) : std::numeric_limits<double>::infinity();
     }
 
     void finish(int l, int64_t status) {
         const int64_t b = sample[l];
         for (int n = 0; n < N; n++) call.y1[b * N + n] = y[n][l];
-        call.status[b] = status, call.t[b] = t[l], call.h[b] = h[l];
-        call.accepted[b] = accepted[l], call.rejected[b] = rejected[l];
-        call.nfev[b] += (accepted[l] + rejected[l]) * EVALUATIONS + extra[l];
+        call.status[b] = status, call.t[b] = t[l], call.h[b] = h[l], call.accepted[b] = accepted[l];
+        call.rejected[b] = call.grid_steps ? 0 : tried[l] - accepted[l];
+        call.nfev[b] += tried[l] * EVALUATIONS + extra[l];
         if (call.last) call.last[b] = last[l];
-        running[l] = false, alive--, h[l] = 0, t1[l] = t[l];
+        running[l] = 0, alive--, h[l] = 0, t1[l] = t[l];
+        due[l] = std::numeric_limits<double>::infinity();
     }
 
+    // The steps to try: h and t1.
     void choose() {
         if (call.grid_steps) {
             for (int l = 0; l < L; l++)
-                if (running[l]) t1[l] = grid_of(place[l] + 1, sample[l]), h[l] = t1[l] - t[l];
+                if (running[l]) t1[l] = grid_of(tried[l] + 1, sample[l]), h[l] = t1[l] - t[l];
             return;
         }
         for (int i = 0; i < C; i++) {
@@ -220,81 +230,77 @@ struct Block {
             s = 2 * s > left ? left / 2 : s;
             const auto over = sign.part[i] * (t.part[i] + sign.part[i] * left - end.part[i]) > 0;
             const VD whole = over ? (VD)(bits(left) - 1) : left;
-            h.part[i] = sign.part[i] * (ends ? whole : s);
-            t1.part[i] = ends ? end.part[i] : t.part[i] + h.part[i];
+            h.part[i] = running.part[i] ? sign.part[i] * (ends ? whole : s) : VD{};
+            t1.part[i] = running.part[i] & ends ? end.part[i] : t.part[i] + h.part[i];
         }
-        for (int l = 0; l < L; l++)
-            if (!running[l]) h[l] = 0, t1[l] = t[l];
     }
 
-    // Judge the trial step of every lane, choose the next size: control/step_control.py.
+    // Judge the trial step of every lane and choose the next size, as control/step_control.py does.
     void judge(const Times& ratio) {
-        const double log_safety = std::log(call.safety), widest = std::log(1e10), clip = std::log(1e4);
-        Times least, after, taken;
         for (int i = 0; i < C; i++) {
-            const VD r = ratio.part[i];
-            const VD step = magnitude(h.part[i]);
-            const auto ok = r <= 1;
-            VD log_ratio = logarithm(r < 1e10 ? (r < 1e-10 ? BD(1e-10) : r) : BD(1e10));
-            VD aimed = log_ratio - call.k * log_safety;
-            aimed = aimed > widest ? BD(widest) : aimed < -widest ? BD(-widest) : aimed;
+            const VD r = ratio.part[i], step = magnitude(h.part[i]), here = magnitude(t.part[i]);
+            const ID on = running.part[i], ok = (r <= 1) & on;
+            const VD log_ratio = logarithm(r < 1e10 ? (r < 1e-10 ? BD(1e-10) : r) : BD(1e10));
+            const VD aimed = between(log_ratio - call.k * log_safety, BD(-widest), BD(widest));
             const VD grow = call.exponent[0] * aimed + call.exponent[1] * past0.part[i] + call.exponent[2] * past1.part[i];
             VD factor = exponential(ok ? grow : log_safety - log_ratio / call.k);
-            const VD most = ok ? ceiling.part[i] : BD(1);
-            factor = factor < call.smallest ? BD(call.smallest) : factor;
-            factor = factor > most ? most : factor;
+            factor = between(factor, BD(call.smallest), ok ? ceiling.part[i] : BD(1));
             past1.part[i] = ok ? past0.part[i] : past1.part[i];
-            past0.part[i] = ok ? (aimed > clip ? BD(clip) : aimed < -clip ? BD(-clip) : aimed) : past0.part[i];
+            past0.part[i] = ok ? between(aimed, BD(-clip), BD(clip)) : past0.part[i];
             ceiling.part[i] = ok ? BD(call.largest) : BD(1);
             VD next = factor * step;
-            const auto shortened = (step < size.part[i]) & ok & (factor >= 1);
+            const ID shortened = (step < size.part[i]) & ok & (factor >= 1);
             next = shortened & (size.part[i] > next) ? size.part[i] : next;
-            const VD here = magnitude(t.part[i]);
-            VD tiny = 4 * EPS * (here > floor0.part[i] ? here : floor0.part[i]);
-            least.part[i] = tiny < call.min_step ? BD(call.min_step) : tiny;
-            after.part[i] = next;
-            taken.part[i] = ok ? BD(1) : VD{};
-        }
-        for (int l = 0; l < L; l++) {
-            accept[l] = running[l] && taken[l] > 0;
-            if (running[l]) size[l] = after[l];
-            ended[l] = SUCCESS;
-            if (!running[l]) continue;
-            const bool stuck = t1[l] == t[l] && size[l] <= std::fabs(h[l]);
-            if (accept[l] ? !stuck : !(size[l] < least[l])) continue;
-            const bool small = std::isfinite(ratio[l]) || accept[l] || std::fabs(h[l]) < least[l];
-            ended[l] = small ? STEP_TOO_SMALL : NONFINITE;
+            const VD tiny = 4 * EPS * (here > floor0.part[i] ? here : floor0.part[i]);
+            const VD least = tiny < call.min_step ? BD(call.min_step) : tiny;
+            size.part[i] = on ? next : size.part[i];
+            const ID stuck = ok ? (t1.part[i] == t.part[i]) & (next <= step) : (next < least);
+            const ID small = (r - r == 0) | ok | (step < least);
+            stops.part[i] = on & stuck ? small ? ID{} + STEP_TOO_SMALL : ID{} + NONFINITE : ID{};
+            accept.part[i] = ok;
         }
     }
+
     void judge_given() {
         M finite = ~M{};
         for (int n = 0; n < N; n++) finite &= y1[n] - y1[n] == 0;
         for (int l = 0; l < L; l++) {
-            accept[l] = running[l] && finite[l];
-            ended[l] = running[l] && !finite[l] ? NONFINITE : SUCCESS;
+            accept[l] = running[l] && finite[l] ? -1 : 0;
+            stops[l] = running[l] && !finite[l] ? NONFINITE : SUCCESS;
         }
+    }
+
+    void record(int l, int64_t stop) {
+        Record* r = tape->add();
+        r->prev = last[l], r->t = t[l], r->h = h[l], r->t1 = t1[l], r->first = cursor[l], r->count = stop - cursor[l];
+        for (int n = 0; n < N; n++) r->y[n] = y[n][l];
+        last[l] = r;
     }
 
     // Outputs of the accepted steps, and their records.
     void keep() {
+        Marks hit;
+        for (int i = 0; i < C; i++) hit.part[i] = accept.part[i] & (due.part[i] <= sign.part[i] * t1.part[i]);
+        const bool outputs = hit.any();
+        if (!outputs && !tape) return;
         int64_t stop[L];
         bool inside = false;
         for (int l = 0; l < L; l++) {
             stop[l] = cursor[l];
-            if (!accept[l]) continue;
-            const int64_t b = sample[l];
-            const double to = sign[l] * t1[l];
-            while (stop[l] < call.outputs && !(sign[l] * time_of(stop[l], b) > to)) stop[l]++;
-            const bool within = stop[l] > cursor[l] && time_of(cursor[l], b) != t1[l];
-            inside |= within;
-            extra[l] += within ? EXTRA : 0;
-            if (tape) {
-                Record* r = tape->add();
-                r->prev = last[l], r->t = t[l], r->h = h[l], r->t1 = t1[l], r->first = cursor[l], r->count = stop[l] - cursor[l];
-                for (int n = 0; n < N; n++) r->y[n] = y[n][l];
-                last[l] = r;
+            if (hit[l]) {
+                const int64_t b = sample[l];
+                const double to = sign[l] * t1[l];
+                while (stop[l] < call.outputs && !(sign[l] * time_of(stop[l], b) > to)) stop[l]++;
+                const bool within = time_of(cursor[l], b) != t1[l];
+                inside |= within;
+                extra[l] += within ? EXTRA : 0;
             }
+            if (tape && accept[l]) record(l, stop[l]);
         }
+        if (outputs) write(stop, inside);
+    }
+
+    void write(const int64_t* stop, bool inside) {
         const V step = rounded(h);
         if (inside && EXTRA) extra_stages(t, h, step, y, a, call.shared, k);
         for (bool more = true; more;) {
@@ -313,38 +319,41 @@ struct Block {
                 const V* from = theta[l] == 1.0 ? y1 : out;
                 T* to = call.ys + (cursor[l]++ * call.samples + sample[l]) * N;
                 for (int n = 0; n < N; n++) to[n] = from[n][l];
+                expect(l);
             }
         }
     }
 
-    void advance() {
-        M moves;
-        for (int l = 0; l < L; l++) moves[l] = accept[l] ? -1 : 0;
+    // Move the lanes whose step was accepted; true if a lane has ended.
+    bool advance() {
+        const M moves = narrowed(accept);
         for (int n = 0; n < N; n++) y[n] = moves ? y1[n] : y[n];
         if (FSAL)
             for (int n = 0; n < N; n++) k[n] = moves ? k[(STAGES - 1) * N + n] : k[n];
-        for (int l = 0; l < L; l++) {
-            if (!running[l]) continue;
-            (accept[l] ? accepted : rejected)[l]++;
-            place[l]++;
-            const double tried = h[l];
-            if (accept[l] || (call.grid_steps && ended[l])) t[l] = t1[l];
-            if (call.grid_steps && ended[l]) rejected[l] = 0;
-            if (ended[l]) finish(l, ended[l]), call.h[sample[l]] = tried;
-            else if (accept[l] && t1[l] == end[l]) finish(l, SUCCESS), call.h[sample[l]] = tried;
-            else if (place[l] >= call.max_steps) finish(l, MAX_STEPS), call.h[sample[l]] = tried;
+        Marks ends;
+        for (int i = 0; i < C; i++) {
+            accepted.part[i] -= accept.part[i], tried.part[i] -= running.part[i];
+            const ID failed = stops.part[i] != 0, done = accept.part[i] & (t1.part[i] == end.part[i]);
+            ends.part[i] = running.part[i] & (failed | done | (tried.part[i] >= call.max_steps));
+            const ID clock = call.grid_steps ? running.part[i] : accept.part[i];
+            t.part[i] = clock ? t1.part[i] : t.part[i];
         }
+        if (!ends.any()) return false;
+        for (int l = 0; l < L; l++)
+            if (ends[l]) finish(l, stops[l] ? stops[l] : accept[l] && t1[l] == end[l] ? SUCCESS : MAX_STEPS);
+        return true;
     }
 
     void run() {
-        for (refill(); alive; refill()) {
+        refill();
+        while (alive) {
             choose();
             const V step = rounded(h);
             stages(t, h, step, y, a, call.shared, k, y1);
             if (call.grid_steps) judge_given();
             else judge(error_ratio(step, y, y1, k, T(call.rtol), T(call.atol)));
             keep();
-            advance();
+            if (advance()) refill();
         }
     }
 };

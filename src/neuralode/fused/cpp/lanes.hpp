@@ -32,15 +32,54 @@ struct Times {
     double operator[](int lane) const { return ((const double*)part)[lane]; }
 };
 
+typedef float VH __attribute__((vector_size(BYTES / 2)));
+typedef int32_t IH __attribute__((vector_size(BYTES / 2)));
+
+// Yes or no for each lane, beside Times.
+struct Marks {
+    ID part[C];
+    int64_t& operator[](int lane) { return ((int64_t*)part)[lane]; }
+    int64_t operator[](int lane) const { return ((const int64_t*)part)[lane]; }
+    bool any() const {
+        ID seen = part[0];
+        for (int i = 1; i < C; i++) seen |= part[i];
+        int64_t found = 0;
+        for (int l = 0; l < LD; l++) found |= seen[l];
+        return found;
+    }
+};
+
 static inline V rounded(const Times& x) {
     V out;
-    for (int l = 0; l < L; l++) out[l] = T(x[l]);
+    if constexpr (C == 1) memcpy(&out, x.part, sizeof out);
+    else
+        for (int i = 0; i < C; i++) {
+            const VH half = __builtin_convertvector(x.part[i], VH);
+            memcpy((char*)&out + i * sizeof half, &half, sizeof half);
+        }
     return out;
 }
 
 static inline Times widened(V x) {
     Times out;
-    for (int l = 0; l < L; l++) out[l] = double(x[l]);
+    if constexpr (C == 1) memcpy(out.part, &x, sizeof x);
+    else
+        for (int i = 0; i < C; i++) {
+            VH half;
+            memcpy(&half, (char*)&x + i * sizeof half, sizeof half);
+            out.part[i] = __builtin_convertvector(half, VD);
+        }
+    return out;
+}
+
+static inline M narrowed(const Marks& x) {
+    M out;
+    if constexpr (C == 1) memcpy(&out, x.part, sizeof out);
+    else
+        for (int i = 0; i < C; i++) {
+            const IH half = __builtin_convertvector(x.part[i], IH);
+            memcpy((char*)&out + i * sizeof half, &half, sizeof half);
+        }
     return out;
 }
 

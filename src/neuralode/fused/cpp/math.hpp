@@ -25,33 +25,37 @@ template <class F> static inline V lanewise(V x, V y, F f) {
     return x;
 }
 
-// x = n ln 2 + r: n as a number and as an integer.
-static inline void reduce(VF x, VF& r, IF& n) {
+// x = n ln 2 + r + rest.
+static inline void reduce(VF x, VF& r, VF& rest, IF& n) {
     const float magic = 12582912.0f;
     VF shifted = x * 1.44269504088896341f + magic, whole = shifted - magic;
     n = bits(shifted) - bits(VF{} + magic);
-    r = (x - whole * 0.693359375f) - whole * -2.12194440e-4f;
+    const VF high = x - whole * 0.693359375f, low = whole * -2.12194440e-4f;
+    r = high - low;
+    rest = (high - r) - low;
 }
-static inline void reduce(VD x, VD& r, ID& n) {
+static inline void reduce(VD x, VD& r, VD& rest, ID& n) {
     const double magic = 6755399441055744.0;
     VD shifted = x * 1.4426950408889634074 + magic, whole = shifted - magic;
     n = bits(shifted) - bits(VD{} + magic);
-    r = (x - whole * 6.93145751953125e-1) - whole * 1.42860682030941723212e-6;
+    const VD high = x - whole * 6.93145751953125e-1, low = whole * 1.42860682030941723212e-6;
+    r = high - low;
+    rest = (high - r) - low;
 }
 static inline VF power_of_two(IF n) { return (VF)((n + 127) << 23); }
 static inline VD power_of_two(ID n) { return (VD)((n + 1023) << 52); }
 
-// exp(r) - 1 for |r| <= ln(2)/2.
-static inline VF short_expm1(VF r) {
+// exp(r + rest) - 1 for |r| <= ln(2)/2.
+static inline VF short_expm1(VF r, VF rest) {
     VF q = r * (1 / 40320.0f) + 1 / 5040.0f;
     q = q * r + 1 / 720.0f;
     q = q * r + 1 / 120.0f;
     q = q * r + 1 / 24.0f;
     q = q * r + 1 / 6.0f;
     q = q * r + 0.5f;
-    return r + (r * r) * q;
+    return r + ((r * r) * q + rest);
 }
-static inline VD short_expm1(VD r) {
+static inline VD short_expm1(VD r, VD rest) {
     VD q = r * (1 / 87178291200.0) + 1 / 6227020800.0;
     q = q * r + 1 / 479001600.0;
     q = q * r + 1 / 39916800.0;
@@ -64,7 +68,7 @@ static inline VD short_expm1(VD r) {
     q = q * r + 1 / 24.0;
     q = q * r + 1 / 6.0;
     q = q * r + 0.5;
-    return r + (r * r) * q;
+    return r + ((r * r) * q + rest);
 }
 
 template <class W> static inline W between(W x, W low, W high) { return x < low ? low : x > high ? high : x; }
@@ -72,19 +76,19 @@ static inline VF exp_range(VF x) { return between(x, VF{} - 105.0f, VF{} + 89.0f
 static inline VD exp_range(VD x) { return between(x, VD{} - 746.0, VD{} + 710.0); }
 
 template <class W> static inline W exponential(W x) {
-    W r;
+    W r, rest;
     decltype(bits(x)) n;
-    reduce(exp_range(x), r, n);
+    reduce(exp_range(x), r, rest, n);
     auto half = n >> 1;
-    return (1 + short_expm1(r)) * power_of_two(half) * power_of_two(n - half);  // twice, for denormal results
+    return (1 + short_expm1(r, rest)) * power_of_two(half) * power_of_two(n - half);  // twice, for denormal results
 }
 
 template <class W> static inline W exponential_minus_one(W x) {
-    W r, c = x < -50 ? W{} - 50 : exp_range(x);
+    W r, rest, c = x < -50 ? W{} - 50 : exp_range(x);
     decltype(bits(x)) n;
-    reduce(c, r, n);
+    reduce(c, r, rest, n);
     auto half = n >> 1;
-    W p = short_expm1(r), a = power_of_two(half), b = power_of_two(n - half);
+    W p = short_expm1(r, rest), a = power_of_two(half), b = power_of_two(n - half);
     W result = n > 30 ? (1 + p) * a * b - 1 : (p * a) * b + (a * b - 1);
     return x == 0 ? x : result;
 }
@@ -164,6 +168,6 @@ template <class W> static inline W hyperbolic_tangent(W x) {
     return with_sign((low ? a : W{} + 1) + quotient, x);
 }
 template <class W> static inline W logistic(W x) {
-    W e = exponential(-magnitude(x));
-    return (x < 0 ? e : W{} + 1) / (1 + e);
+    W e = exponential(-magnitude(x)), sum = 1 + e, q = (x < 0 ? e : W{} + 1) / sum;
+    return q - q * (e - (sum - 1)) * (x < 0 ? 1 - q : q);  // less what the rounding of the sum has lost
 }
