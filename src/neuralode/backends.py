@@ -1,7 +1,6 @@
 """Which engine integrates: eager, or fused where it can."""
 
 from dataclasses import replace
-from typing import Any
 
 from . import gradient as gradients
 from .engine import Run
@@ -34,7 +33,9 @@ def run(problem: Problem, gradient: Gradient, backend: str | Fused) -> Run:
 def _fused(problem: Problem, gradient: Gradient, options: Fused) -> Run:
     if not (isinstance(gradient, Discrete) and gradient.keep == "states"):
         name = type(gradient).__name__.lower()
-        raise UnsupportedError(f"backend='fused' has gradient='discrete' alone, which keeps states, not {name!r}")
+        raise UnsupportedError(
+            f"backend='fused' has gradient='discrete' alone, which keeps states, not {name!r}"
+        )
     if problem.inputs == (None, None, None):
         return solve_fused(problem, options)
     return endpoints.with_outputs(problem, solve_fused(endpoints.with_start(problem), options))

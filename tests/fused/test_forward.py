@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from fused.fields import D, Spiral, lorenz, lotka_volterra, states, van_der_pol
 
+from fused.fields import D, Spiral, lorenz, lotka_volterra, states, van_der_pol
 from neuralode import Fused, SolverError, methods, solve
 from neuralode.fused import UnsupportedError
 
@@ -27,17 +27,35 @@ def assert_same_steps(a, b) -> None:
 
 def test_smoke_van_der_pol():
     mu = torch.linspace(1, 10, 40, dtype=D)
-    options = {"args": (mu,), "batch": "independent", "rtol": 1e-6, "atol": 1e-6, "t_eval": torch.linspace(0, 5, 11)}
+    options = {
+        "args": (mu,),
+        "batch": "independent",
+        "rtol": 1e-6,
+        "atol": 1e-6,
+        "t_eval": torch.linspace(0, 5, 11),
+    }
     a, b = both(van_der_pol, (0.0, 5.0), states(40, 2), **options)
     assert_same_steps(a, b)
     assert b.report == {"backend": "fused"}
     with torch.no_grad():
         alone = [
-            solve(van_der_pol, (0.0, 5.0), states(40, 2)[i : i + 1], backend="fused", **{**options, "args": (mu[i : i + 1],)})
+            solve(
+                van_der_pol,
+                (0.0, 5.0),
+                states(40, 2)[i : i + 1],
+                backend="fused",
+                **{**options, "args": (mu[i : i + 1],)},
+            )
             for i in (0, 17, 39)
         ]
         order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
-        mixed = solve(van_der_pol, (0.0, 5.0), states(40, 2)[order], backend="fused", **{**options, "args": (mu[order],)})
+        mixed = solve(
+            van_der_pol,
+            (0.0, 5.0),
+            states(40, 2)[order],
+            backend="fused",
+            **{**options, "args": (mu[order],)},
+        )
     for i, solution in zip((0, 17, 39), alone, strict=True):
         assert torch.equal(solution.y[:, 0], b.y[:, i])
     assert torch.equal(mixed.y, b.y[:, order])
@@ -113,7 +131,14 @@ def test_a_sample_that_fails_stops_alone():
     assert b.y1[[0, 2]].isnan().all()
     with pytest.raises(SolverError, match="sample 0"):
         solve(blow_up, (0.0, 2.0), torch.ones(4, 1, dtype=D), **{**options, "throw": True}, backend="fused")
-    few = solve(blow_up, (0.0, 0.5), torch.ones(4, 1, dtype=D), **{**options, "t_eval": None}, max_steps=2, backend="fused")
+    few = solve(
+        blow_up,
+        (0.0, 0.5),
+        torch.ones(4, 1, dtype=D),
+        **{**options, "t_eval": None},
+        max_steps=2,
+        backend="fused",
+    )
     eager = solve(blow_up, (0.0, 0.5), torch.ones(4, 1, dtype=D), **{**options, "t_eval": None}, max_steps=2)
     assert few.status.tolist() == eager.status.tolist()
 
@@ -154,7 +179,9 @@ def test_what_cannot_be_fused_is_named(f, words):
 )
 def test_settings_that_are_refused(options, words):
     with pytest.raises(UnsupportedError, match=words):
-        solve(lotka_volterra, (0.0, 1.0), states(2, 2), backend="fused", **{"batch": "independent", **options})
+        solve(
+            lotka_volterra, (0.0, 1.0), states(2, 2), backend="fused", **{"batch": "independent", **options}
+        )
 
 
 def test_a_change_of_what_f_closes_over_is_seen():

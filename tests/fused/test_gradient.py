@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from fused.fields import D, Spiral, lotka_volterra, states, van_der_pol
 
+from fused.fields import D, Spiral, lotka_volterra, states, van_der_pol
 from neuralode import methods, solve
 
 EXPLICIT = [m.name for m in methods() if m.tableau is not None]

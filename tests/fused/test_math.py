@@ -20,7 +20,25 @@ NAMES = {
 WIDER = {"float": np.float64, "double": np.longdouble}
 REAL = {"float": np.float32, "double": np.float64}
 HARDEST = 2.0  # units in the last place
-SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 0.5, -0.5, 88.7, 89.5, -104.5, 709.7, 710.5, -745.5, 1e-45, 1e-320]
+SPECIAL = [
+    0.0,
+    -0.0,
+    np.inf,
+    -np.inf,
+    np.nan,
+    1.0,
+    -1.0,
+    0.5,
+    -0.5,
+    88.7,
+    89.5,
+    -104.5,
+    709.7,
+    710.5,
+    -745.5,
+    1e-45,
+    1e-320,
+]
 
 
 @pytest.fixture(scope="module", params=["float", "double"])

@@ -15,7 +15,16 @@ import torch
 from .graph import UnsupportedError
 from .source import Source
 
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-fopenmp", "-fno-math-errno", "-fno-trapping-math")
+FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-march=native",
+    "-fPIC",
+    "-shared",
+    "-fopenmp",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+)
 WARNINGS = ("-w",)  # the text is generated: its tests are elsewhere
 MOST_BYTES = 256 * 2**20
 WIDTHS = {"AVX512": 64, "AVX2": 32}

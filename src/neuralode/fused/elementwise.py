@@ -47,7 +47,9 @@ LIBRARY = (
     "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "erf", "erfc", "log2",
     "log10", "exp2", "floor", "ceil", "trunc",
 )  # fmt: skip
-FUNCTIONS |= {f"{name}.default": f"lanewise({{0}}, [](T a) {{{{ return std::{name}(a); }}}})" for name in LIBRARY}
+FUNCTIONS |= {
+    f"{name}.default": f"lanewise({{0}}, [](T a) {{{{ return std::{name}(a); }}}})" for name in LIBRARY
+}
 FUNCTIONS["round.default"] = "lanewise({0}, [](T a) {{ return std::nearbyint(a); }})"
 COMPARISONS = {
     f"{name}.{kind}": f"{{0}} {sign} {{1}}"

@@ -62,7 +62,10 @@ class Emitter:
     @staticmethod
     def _joins(each: Instruction, group: list[Instruction]) -> bool:
         made = {other.out for other in group}
-        if not all(isinstance(other, Elementwise) for other in (*group, each)) or each.out.size != group[0].out.size:
+        if (
+            not all(isinstance(other, Elementwise) for other in (*group, each))
+            or each.out.size != group[0].out.size
+        ):
             return False
         mine = (o for o in each.operands if isinstance(o, View) and o.buffer in made)
         return all(stride(o.index.reshape(-1)) == (0, 1) or o.buffer.size == 1 for o in mine)
@@ -94,7 +97,11 @@ class Emitter:
         place = int(operand.index.reshape(-1)[i])
         if operand.buffer.kind == "constant":
             value = operand.buffer.values[place]
-            return self.at(bool(value), 0) if operand.buffer.values.dtype == np.bool_ else self.at(float(value), 0)
+            return (
+                self.at(bool(value), 0)
+                if operand.buffer.values.dtype == np.bool_
+                else self.at(float(value), 0)
+            )
         return self.entry(operand.buffer, place)
 
     def running(self, operand: Operand, variable: str = "i") -> str:
@@ -185,9 +192,9 @@ class Emitter:
     def pointer(self, view: View) -> str:
         """Where the entries of a view lie one after the other, if need be in a copy."""
         index = view.index.reshape(-1)
-        if stride(index) in ((int(index[0]), 1), (int(index[0]), 0)) and view.buffer.kind != "constant":
-            if stride(index) == (int(index[0]), 1) or len(index) == 1:
-                return f"{view.buffer.name} + {int(index[0])}"
+        together = len(index) == 1 or stride(index) == (int(index[0]), 1)
+        if together and view.buffer.kind != "constant":
+            return f"{view.buffer.name} + {int(index[0])}"
         self.tables += 1
         name = f"copy{self.tables}"
         if view.lanes:
@@ -225,7 +232,11 @@ class Emitter:
         K, N = w.shape
         down = stride(w.index[:, 0])
         across = stride(w.index[0])
-        even = down and across and (w.index == down[0] + down[1] * np.arange(K)[:, None] + across[1] * np.arange(N)).all()
+        even = (
+            down
+            and across
+            and (w.index == down[0] + down[1] * np.arange(K)[:, None] + across[1] * np.arange(N)).all()
+        )
         left = self.pointer(x)
         if even and down and across:
             right, strides = f"{w.buffer.name} + {down[0]}", f"{down[1]}, {across[1]}"

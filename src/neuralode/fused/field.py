@@ -3,7 +3,7 @@
 import ctypes
 import inspect
 import weakref
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -70,7 +70,8 @@ class Compiled:
         vjp = None
         if wanted is not None:
             y = sample_of(problem)
-            inputs = [y.new_zeros(()), y, *(row.detach()[0] for row in self.lane_tensors(problem.field))]
+            f: Any = problem.field
+            inputs = [y.new_zeros(()), y, *(row.detach()[0] for row in self.lane_tensors(f))]
             inputs += [u.detach() for u in uniforms]
             vjp = vjp_of(self.traced, inputs, wanted, torch.ones_like(y))
         source = write(self.traced.body, shape, tableau, vjp, wanted or ())
@@ -120,7 +121,7 @@ def _owner(f: Any) -> Any:
 
 
 def _weak(thing: Any) -> bool:
-    return type(thing).__weakrefoffset__ != 0 and type(thing).__hash__ is not None
+    return type(thing).__weakrefoffset__ != 0 and isinstance(thing, Hashable)
 
 
 def _key(problem: Problem, f: VectorField) -> tuple[Any, ...]:
@@ -135,7 +136,7 @@ def _key(problem: Problem, f: VectorField) -> tuple[Any, ...]:
             parts.append((path, leaf.dtype, leaf.shape[1:] if row else leaf.shape, row))
             parts += [] if leaf.is_floating_point() else [(id(leaf), leaf._version)]
         else:
-            parts.append((path, leaf if type(leaf).__hash__ else id(leaf)))
+            parts.append((path, leaf if isinstance(leaf, Hashable) else id(leaf)))
     return tuple(parts)
 
 
@@ -185,7 +186,9 @@ def _trace_with(
     traced = trace(one, y.new_zeros(()), y, rows, [values[i].detach() for i in shared])
     for tensor in (*traced.captured, *(values[i] for i in shared)):
         if tensor.dtype != y.dtype or tensor.device.type != "cpu":
-            raise UnsupportedError(f"f uses a tensor of {tensor.dtype} on {tensor.device}, y is {y.dtype} on cpu")
+            raise UnsupportedError(
+                f"f uses a tensor of {tensor.dtype} on {tensor.device}, y is {y.dtype} on cpu"
+            )
     return Compiled(traced, lane, shared, tuple(row.numel() for row in rows))
 
 

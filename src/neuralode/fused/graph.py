@@ -18,8 +18,8 @@ class Buffer:
     """Numbers of one sample.
 
     Attributes:
-        kind: ``"lane"``: differ from sample to sample; ``"mask"``: the same, true or false; ``"uniform"``: shared by all
-            samples, read through a pointer; ``"constant"``: known, ``values``.
+        kind: ``"lane"``: differ from sample to sample; ``"mask"``: the same, true or false; ``"uniform"``: shared by
+            all samples, read through a pointer; ``"constant"``: known, ``values``.
     """
 
     name: str
@@ -115,3 +115,9 @@ class Program:
 def flat(shape: tuple[int, ...]) -> Index:
     """The index map of a whole buffer."""
     return np.arange(int(np.prod(shape, dtype=np.int64)), dtype=np.int64).reshape(shape)
+
+
+def is_boolean(view: View) -> bool:
+    """Whether its entries are true or false."""
+    constant = view.buffer.kind == "constant" and view.buffer.values.dtype == np.bool_
+    return view.buffer.kind == "mask" or constant

@@ -137,12 +137,12 @@ def sweep(tableau: Tableau) -> list[str]:
     for i in range(len(inputs) - 1, 0 if tableau.fsal else -1, -1):
         node, slopes = inputs[i]
         block = [f"for (int n = 0; n < N; n++) at[n] = y[n]{f' + step * ({slopes})' if i else ''};"]
-        block.append(f"field_vjp(stage_time(t, h, {node!r}), at, a, shared, k_bar + {i} * N, pulled, a_bar, g);")
+        block.append(
+            f"field_vjp(stage_time(t, h, {node!r}), at, a, shared, k_bar + {i} * N, pulled, a_bar, g);"
+        )
         backs = "".join(f" k_bar[{j} * N + n] += {literal(w)} * rise;" for j, w in rows[i])
         rise = " const V rise = step * pulled[n];" if backs else ""
         block.append(f"for (int n = 0; n < N; n++) {{ y_bar[n] += pulled[n];{rise}{backs} }}")
         extra = i >= tableau.stages
         lines += ["    if (inside) {"] * extra + [f"    {line}" for line in block] + ["    }"] * extra
     return [*lines, "}"]
-
-

@@ -43,7 +43,9 @@ def refuse(problem: Problem) -> None:
         "progress is not fused": p.progress is not None,
         "tolerances that are tensors are not fused": isinstance(p.rtol, Tensor) or isinstance(p.atol, Tensor),
         "a norm of your own is not fused": p.norm not in (NORMS["rms"], NORMS["max"]),
-        "the controller is not one of 'pi', 'i', 'pid'": not isinstance(p.controller, (Controller, PIDController)),
+        "the controller is not one of 'pi', 'i', 'pid'": not isinstance(
+            p.controller, (Controller, PIDController)
+        ),
         "autocast is on": p.autocast[2],
         "a torch.func transform is active": transforming(),
         "the state is empty": p.y0.numel() == 0,
@@ -92,7 +94,12 @@ def prepared(problem: Problem) -> Call:
     call = Call(samples=samples, max_steps=p.max_steps, threads=threads_for(samples))
     call.rtol, call.atol = float(p.rtol), float(p.atol)
     call.first_step, call.min_step, call.max_step = p.first_step or 0.0, p.min_step, p.max_step
-    call.k, call.safety, call.smallest, call.largest = order, control.safety, control.smallest, control.largest
+    call.k, call.safety, call.smallest, call.largest = (
+        order,
+        control.safety,
+        control.smallest,
+        control.largest,
+    )
     call.exponent[:] = exponents(control, order)
     call.point(t0=column(p.t0, samples), t1=column(p.t1, samples), sign=column(p.sign, samples))
     times, call.time_row, call.time_column = times_of(p.times)
@@ -136,7 +143,9 @@ def forward(
     return _run(p, ys, last, t, h, counts, tape), call
 
 
-def _run(p: Problem, ys: Tensor, last: Tensor, t: Tensor, h: Tensor, counts: Tensor, tape: Tape | None) -> Run:
+def _run(
+    p: Problem, ys: Tensor, last: Tensor, t: Tensor, h: Tensor, counts: Tensor, tape: Tape | None
+) -> Run:
     status, accepted, rejected, nfev, _ = counts
     good = status == Status.SUCCESS
     single = p.samples is None

@@ -87,7 +87,9 @@ def field_text(program: Program, shape: Shape) -> list[str]:
     emitter = Emitter(program)
     lines = emitter.body()
     emitter.write(program.outputs[0], "out")
-    head = "static void field(V t, const V* __restrict y, const V* a, const T* const* shared, V* __restrict out)"
+    head = (
+        "static void field(V t, const V* __restrict y, const V* a, const T* const* shared, V* __restrict out)"
+    )
     return function(head, [*entering(program.inputs, shape, ()), *lines])
 
 
@@ -112,6 +114,7 @@ def write(
         "static V measured(V squares);",
         "static V gathered(V sum, V scaled);",
         *tableau_text.forward(tableau),
+        header("queue.hpp"),
         header("forward.hpp"),
     ]
     if vjp is None:

@@ -50,7 +50,9 @@ def forward(tableau: Tableau) -> list[str]:
     for i in range(1, tableau.stages):
         lines += evaluate(i, *inputs[i])
     if not tableau.fsal:
-        lines.append(f"    for (int n = 0; n < N; n++) y1[n] = y[n] + step * ({total(tableau.weight_terms)});")
+        lines.append(
+            f"    for (int n = 0; n < N; n++) y1[n] = y[n] + step * ({total(tableau.weight_terms)});"
+        )
     lines += ["}", f"static void extra_stages({arguments}) {{", "    V y1[N];"]
     for i in range(tableau.stages, tableau.stages + tableau.extra):
         lines += evaluate(i, *inputs[i])

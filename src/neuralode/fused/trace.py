@@ -181,7 +181,7 @@ def vjp_of(
     places = [1, *wanted]
 
     def pull(*tensors: Tensor) -> tuple[Tensor, ...]:
-        *values, seed = tensors
+        values, seed = tensors[:-1], tensors[-1]
 
         def g(*some: Tensor) -> Tensor:
             whole = list(values)
@@ -189,7 +189,7 @@ def vjp_of(
                 whole[place] = value
             return traced.body(*whole)
 
-        _, back = torch.func.vjp(g, *(values[place] for place in places))
+        back: Any = torch.func.vjp(g, *(values[place] for place in places))[1]
         return back(seed)
 
     return graph_of(pull, *inputs, cotangent)
