@@ -24,7 +24,12 @@ from .solution import Solution
 from .stepper import Stepper, start
 from .times import check_stops
 
-OBJECTS: dict[str, Any] = {"gradient": Gradient, "controller": StepControl, "norm": Callable, "backend": Fused}
+OBJECTS: dict[str, Any] = {
+    "gradient": Gradient,
+    "controller": StepControl,
+    "norm": Callable,
+    "backend": Fused,
+}
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,9 @@ class Solver:
                 run, found = backends.run(told, gradient, self.backend), None
             else:
                 listed = () if events is None else as_events(events)
-                run, found = solve_in_legs(told, stops, listed, lambda leg: backends.run(leg, gradient, self.backend))
+                run, found = solve_in_legs(
+                    told, stops, listed, lambda leg: backends.run(leg, gradient, self.backend)
+                )
                 run = gradients.at_outputs(problem, run)
         return build(problem, run, layout, t_eval, found, self.throw)
 

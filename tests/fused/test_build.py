@@ -6,8 +6,8 @@ import sys
 
 import pytest
 import torch
-from fused.fields import lotka_volterra, states
 
+from fused.fields import lotka_volterra, states
 from neuralode import solve
 from neuralode.fused import UnsupportedError, build
 from neuralode.fused.source import Source, header
@@ -70,7 +70,9 @@ def test_no_compiler_falls_back(monkeypatch):
     build.machine.cache_clear()
     try:
         y0 = states(2, 2, dtype=torch.float32)
-        solution = solve(lambda t, y: lotka_volterra(t, y), (0.0, 1.0), y0, batch="independent", backend="auto")
+        solution = solve(
+            lambda t, y: lotka_volterra(t, y), (0.0, 1.0), y0, batch="independent", backend="auto"
+        )
     finally:
         build.machine.cache_clear()
     assert solution.report["not fused"] == "there is none"

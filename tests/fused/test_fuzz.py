@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from fused.fields import D, states
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from fused.fields import D, states
 from neuralode import solve
 
 N = 3
@@ -16,7 +16,8 @@ BIAS = torch.randn(N, dtype=D, generator=torch.Generator().manual_seed(2)).requi
 # Maps (B, N) -> (B, N), smooth enough that two roundings do not part at a kink.
 UNARY = (
     torch.tanh, torch.sigmoid, torch.sin, torch.cos, F.softplus, F.silu, F.gelu, F.elu, torch.atan, torch.erf,
-    lambda x: torch.exp(-x * x), lambda x: torch.log1p(x * x), lambda x: torch.sqrt(1 + x * x), lambda x: x**3 / (1 + x**2),
+    lambda x: torch.exp(-x * x), lambda x: torch.log1p(x * x), lambda x: torch.sqrt(1 + x * x),
+    lambda x: x**3 / (1 + x**2),
     lambda x: torch.where(x > 0.123, x, 0.5 * x), lambda x: x.clamp(-0.7, 0.8), lambda x: torch.softmax(x, -1),
     lambda x: F.layer_norm(x, (N,), BIAS), lambda x: x - x.mean(-1, keepdim=True), lambda x: x.flip(-1),
     lambda x: x / (1 + x.norm(dim=-1, keepdim=True)), lambda x: x @ WEIGHT, lambda x: F.linear(x, WEIGHT, BIAS),
@@ -24,7 +25,8 @@ UNARY = (
     lambda x: torch.cat((x[:, 1:], x[:, :1] * BIAS[0]), -1), lambda x: x.amax(-1, keepdim=True).expand(-1, N),
     lambda x: torch.stack((x[:, 0], x[:, 1] * x[:, 2], x.sum(-1)), 1), lambda x: torch.log_softmax(x, -1),
     lambda x: torch.einsum("bi,bj->bij", x, x).sum(-1) / N, lambda x: (x[:, None, :] @ WEIGHT[None])[:, 0],
-    lambda x: torch.special.expit(x) * torch.expm1(-x.abs()), lambda x: F.leaky_relu(x, 0.3), lambda x: x.abs().rsqrt().clamp(max=2),
+    lambda x: torch.special.expit(x) * torch.expm1(-x.abs()), lambda x: F.leaky_relu(x, 0.3),
+    lambda x: x.abs().rsqrt().clamp(max=2),
 )  # fmt: skip
 BINARY = (
     torch.add, torch.sub, torch.mul, torch.maximum, torch.minimum, lambda a, b: a / (1.5 + torch.tanh(b)),
@@ -59,7 +61,12 @@ def compare(program) -> None:
         inputs = (y0, WEIGHT, BIAS)
         solution = solve(f, (0.0, 0.3), y0, method="rk4", step=0.15, batch="independent", backend=backend)
         grads = torch.autograd.grad(solution.y1.square().sum(), inputs, allow_unused=True)
-        found.append((solution.y1, *(torch.zeros_like(x) if g is None else g for x, g in zip(inputs, grads, strict=True))))
+        found.append(
+            (
+                solution.y1,
+                *(torch.zeros_like(x) if g is None else g for x, g in zip(inputs, grads, strict=True)),
+            )
+        )
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(b, a, rtol=1e-10, atol=1e-10)
 

@@ -108,8 +108,10 @@ def compiled(problem: Problem, check: bool) -> Compiled:
     known = TRACES.setdefault(_owner(f.f), {}) if _weak(_owner(f.f)) else {}
     key = _key(problem, f)
     found = known.get(key)
-    if found is not None and not found.traced.stale and not (
-        check and _differs(found, problem, f, _first(problem, f, found.lane))
+    if (
+        found is not None
+        and not found.traced.stale
+        and not (check and _differs(found, problem, f, _first(problem, f, found.lane)))
     ):
         return found
     fresh = _traced(problem, f)

@@ -69,6 +69,49 @@ def _index(low: Lowering, x: View, places: Sequence[View | None]) -> View:
     return x.with_index(x.index[tuple(where)])
 
 
+def _index_put(
+    low: Lowering, base: View, places: Sequence[View | None], source: View, accumulate: bool = False
+) -> View:
+    base, source = low.lane(base), low.lane(source)
+    flat = View(base.buffer, np.arange(base.index.size).reshape(base.shape))
+    where = _index(low, flat, places).index
+    pending = list(
+        zip(where.reshape(-1), np.broadcast_to(source.index, where.shape).reshape(-1), strict=True)
+    )
+    zero = low.constant(torch.zeros(1, dtype=low.dtype)).buffer
+    while pending:  # a place may come several times: once a round
+        kept = [(base.buffer, int(i)) for i in base.index.reshape(-1)]
+        picks, later = [(zero, 0)] * len(kept) if accumulate else kept, []
+        taken: set[int] = set()
+        for place, value in pending:
+            if accumulate and place in taken:
+                later.append((place, value))
+            else:
+                picks[place] = (source.buffer, value)
+            taken.add(place)
+        found = low.gather(base.shape, picks, "lane")
+        base, pending = low.elementwise("{0} + {1}", base, found) if accumulate else found, later
+    return base
+
+
+def _gelu(low: Lowering, x: View, approximate: str = "none") -> View:
+    if approximate == "tanh":
+        inner = low.elementwise("{0} * ({1} + {2} * {0} * {0})", x, 0.7978845608028654, 0.035677408136300125)
+        return low.elementwise("T(0.5) * {0} * (1 + hyperbolic_tangent({1}))", x, inner)
+    part = low.elementwise(TEXTS["erf.default"], low.elementwise("{0} * {1}", x, 0.7071067811865476))
+    return low.elementwise("T(0.5) * {0} * (1 + {1})", x, part)
+
+
+def _elu(low: Lowering, x: View, alpha: float = 1.0, scale: float = 1.0, inner: float = 1.0) -> View:
+    below = low.elementwise("{1} * exponential_minus_one({0} * {2})", x, float(alpha * scale), float(inner))
+    above = x if scale == 1 else low.elementwise("{0} * {1}", x, float(scale))
+    return low.elementwise("({0} > 0 ? {1} : {2})", x, above, below)
+
+
+def _leaky_relu(low: Lowering, x: View, slope: float = 0.01) -> View:
+    return low.elementwise("({0} > 0 ? {0} : {0} * {1})", x, float(slope))
+
+
 def _clamp(low: Lowering, x: View, least: Operand | None = None, most: Operand | None = None) -> View:
     if least is not None:
         x = low.elementwise(TEXTS["maximum.default"], x, least)
@@ -211,6 +254,11 @@ SPECIAL: dict[str, Callable[..., Any]] = {
     "diagonal_scatter.default": _scatter("diagonal.default"),
     "index.Tensor": _index,
     "index_select.default": lambda low, x, dim, i: _index(low, x, [None] * (dim % x.index.ndim) + [i]),
+    "index_put.default": _index_put,
+    "_unsafe_index_put.default": _index_put,
+    "gelu.default": _gelu,
+    "elu.default": _elu,
+    "leaky_relu.default": _leaky_relu,
     "clamp.default": _clamp,
     "clamp.Tensor": _clamp,
     "hardtanh.default": lambda low, x, a=-1.0, b=1.0: _clamp(low, x, a, b),

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from .graph import UnsupportedError
 from .shapes import VIEWS
@@ -59,6 +58,8 @@ def decompositions() -> dict[Any, Any]:
 
 def graph_of(f: Callable[..., Any], *inputs: Tensor) -> fx.GraphModule:
     """The functional graph of f at these inputs."""
+    from torch.fx.experimental.proxy_tensor import make_fx  # slow to import
+
     functional = torch.func.functionalize(f, remove="mutations_and_views")
     try:
         return make_fx(functional, decomposition_table=decompositions(), record_stack_traces=True)(*inputs)
