@@ -12,10 +12,11 @@ from torch import fx
 from ..tableaus import Tableau
 from . import reverse_text, tableau_text
 from .emit import Emitter
-from .graph import Buffer, Program, UnsupportedError
+from .graph import Buffer, MatMul, Program, Reduce, UnsupportedError
 from .lower import Lowering
 
 CPP = Path(__file__).parent / "cpp"
+CHEAP = 100  # vector operations of f below which two blocks of samples are solved in turn
 LARGEST = 100_000  # numbers of one sample that an evaluation of f may hold: more would not fit a stack
 
 
@@ -64,6 +65,20 @@ def lowered(module: fx.GraphModule, shape: Shape, cotangent: bool) -> Program:
     return program
 
 
+def operations(program: Program) -> int:
+    """Roughly how many vector operations an evaluation of f takes."""
+    total = 0
+    for each in program.needed():
+        wide = isinstance(each, (MatMul, Reduce))
+        total += (
+            each.operands[0].index.size
+            * (each.operands[1].shape[1] if isinstance(each, MatMul) else 1)
+            * wide
+        )
+        total += each.out.size
+    return total
+
+
 def entering(inputs: Sequence[Buffer], shape: Shape, names: Sequence[str]) -> list[str]:
     """Declarations of a program's inputs from the arguments t, y, a, shared, and what follows."""
     lines, offset = [f"const V {inputs[0].name}[1] = {{t}};", f"const V* {inputs[1].name} = y;"], 0
@@ -102,6 +117,7 @@ def write(
 ) -> Source:
     """The text for f (and, with ``vjp``, for gradients to y0 and the inputs ``wanted``) and a method."""
     real = "float" if shape.dtype == torch.float32 else "double"
+    program = lowered(body, shape, False)
     parts = [
         f"#define REAL {real}",
         f"#define BYTES {shape.width}",
@@ -110,7 +126,8 @@ def write(
         header("matrix.hpp"),
         f"constexpr int N = {shape.state}, A = {sum(shape.lanes)};",
         *tableau_text.constants(tableau, shape.sup),
-        *field_text(lowered(body, shape, False), shape),
+        f"constexpr bool CHEAP = {str(operations(program) < CHEAP).lower()};",
+        *field_text(program, shape),
         "static V measured(V squares);",
         "static V gathered(V sum, V scaled);",
         *tableau_text.forward(tableau),

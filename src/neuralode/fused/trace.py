@@ -24,6 +24,7 @@ class Traced:
         prologue: (*captured, *shared arguments) -> the tensors ``uniforms`` that all samples share.
         captured: the tensors that f closes over, read anew at every solve.
         lanes: how many lane tensors there are.
+        plain: which of the prologue's inputs its results are, where it computes nothing.
         baked: closed-over whole numbers (indices), whose values are part of the program, with their versions.
     """
 
@@ -32,10 +33,14 @@ class Traced:
     captured: tuple[Tensor, ...]
     lanes: int
     baked: tuple[tuple[Tensor, int], ...]
+    plain: tuple[int, ...] | None
 
     def uniforms(self, shared: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """What all samples share, now; differentiable."""
-        return self.prologue(*self.captured, *shared)
+        if self.plain is None:
+            return self.prologue(*self.captured, *shared)
+        tensors = (*self.captured, *shared)
+        return tuple(tensors[i] for i in self.plain)
 
     @property
     def stale(self) -> bool:
@@ -131,7 +136,20 @@ class _Split:
             captured,
             len(self.lanes) - 2,
             tuple(self.baked),
+            self._plain(list(roots)),
         )
+
+    def _plain(self, roots: list[fx.Node]) -> tuple[int, ...] | None:
+        keys = list(self.leaves)
+        places: list[int] = []
+        for root in roots:
+            if root.op == "get_attr":
+                places.append(keys.index(id(getattr(self.module, str(root.target)))))
+            elif root in self.shared:
+                places.append(len(keys) + self.shared.index(root))
+            else:
+                return None
+        return tuple(places)
 
     def _body(self, roots: list[fx.Node], output: fx.Node) -> fx.GraphModule:
         graph = fx.Graph()

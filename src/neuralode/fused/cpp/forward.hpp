@@ -11,6 +11,7 @@ struct Block {
     Times t = {}, h = {}, size = {}, ceiling = {}, past0 = {}, past1 = {}, t1 = {}, end = {}, sign = {}, floor0 = {};
     Times due = {};  // sign times each lane's next output
     Marks running = {}, accept = {}, stops = {}, accepted = {}, tried = {};
+    V step = {};
     int64_t sample[L], cursor[L], extra[L], alive = 0;
     Record* last[L];
     const double log_safety = std::log(call.safety), widest = std::log(1e10), clip = std::log(1e4);
@@ -147,7 +148,6 @@ struct Block {
     }
 
     void write(const int64_t* stop, bool inside) {
-        const V step = rounded(h);
         if (inside && EXTRA) extra_stages(t, h, step, y, a, call.shared, k);
         for (bool more = true; more;) {
             more = false;
@@ -190,19 +190,38 @@ struct Block {
         return true;
     }
 
-    void run() {
-        refill();
-        while (alive) {
-            choose();
-            const V step = rounded(h);
-            stages(t, h, step, y, a, call.shared, k, y1);
-            if (call.grid_steps) judge_given();
-            else judge(error_ratio(step, y, y1, k, T(call.rtol), T(call.atol)));
-            keep();
-            if (advance()) refill();
-        }
+    void attempt() {
+        choose();
+        step = rounded(h);
+        stages(t, h, step, y, a, call.shared, k, y1);
+    }
+
+    void settle() {
+        if (call.grid_steps) judge_given();
+        else judge(error_ratio(step, y, y1, k, T(call.rtol), T(call.atol)));
+        keep();
+        if (advance()) refill();
     }
 };
+
+// Solve all samples of the queue. Where f is cheap a step is a chain of dependent operations, which leaves the CPU
+// idle: two blocks in turn fill each other's gaps.
+static void work(const Call& call, Queue& queue, Tape* tape) {
+    Block one(call, queue, tape);
+    one.refill();
+    if (CHEAP && call.samples > L) {
+        Block two(call, queue, tape);
+        two.refill();
+        while (one.alive && two.alive) {
+            one.attempt();
+            two.attempt();
+            one.settle();
+            two.settle();
+        }
+        while (two.alive) two.attempt(), two.settle();
+    }
+    while (one.alive) one.attempt(), one.settle();
+}
 
 extern "C" int forward(const Call* call) {
     std::atomic<int64_t> next{0};
@@ -213,7 +232,7 @@ extern "C" int forward(const Call* call) {
         try {
             Queue queue(*call, next);
             Tape* tape = call->tapes ? (call->tapes[i] = new Tape) : nullptr;
-            Block(*call, queue, tape).run();
+            work(*call, queue, tape);
         } catch (...) {
             failed = true;
         }
