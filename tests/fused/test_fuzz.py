@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +9,7 @@ from fused.fields import D, states
 from neuralode import solve
 
 N = 3
+F = torch.nn.functional
 WEIGHT = torch.randn(N, N, dtype=D, generator=torch.Generator().manual_seed(1)).requires_grad_()
 BIAS = torch.randn(N, dtype=D, generator=torch.Generator().manual_seed(2)).requires_grad_()
 

@@ -69,13 +69,11 @@ def operations(program: Program) -> int:
     """Roughly how many vector operations an evaluation of f takes."""
     total = 0
     for each in program.needed():
-        wide = isinstance(each, (MatMul, Reduce))
-        total += (
-            each.operands[0].index.size
-            * (each.operands[1].shape[1] if isinstance(each, MatMul) else 1)
-            * wide
-        )
         total += each.out.size
+        if isinstance(each, MatMul):
+            total += each.operands[0].index.size * each.operands[1].shape[1]
+        elif isinstance(each, Reduce):
+            total += each.operands[0].index.size
     return total
 
 
