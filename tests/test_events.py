@@ -23,7 +23,7 @@ def ground(t, y, *args):
     return y[..., 0]
 
 
-@pytest.mark.parametrize("gradient", ["direct", "discrete", "checkpointed", "backsolve"])
+@pytest.mark.parametrize("gradient", ["direct", "discrete", "checkpointed", "interpolated", "backsolve"])
 def test_terminal_event_and_its_derivatives(gradient):
     y0 = torch.tensor([10.0, 2.0], dtype=torch.float64, requires_grad=True)
     g = torch.tensor(GRAVITY, dtype=torch.float64, requires_grad=True)

@@ -113,7 +113,7 @@ def test_samples_have_stops_of_their_own():
     assert sol.rejected.tolist() == [0, 0, 0] and sol.accepted[2] < sol.accepted[0]
 
 
-@pytest.mark.parametrize("gradient", ["direct", "discrete", "checkpointed", "backsolve"])
+@pytest.mark.parametrize("gradient", ["direct", "discrete", "checkpointed", "interpolated", "backsolve"])
 @pytest.mark.parametrize("batch", [None, "independent"])
 def test_gradients_through_stops_also_of_the_stops_themselves(gradient, batch):
     y0 = torch.ones(1, 1, dtype=F64, requires_grad=True)
@@ -210,7 +210,7 @@ def test_stops_hold_real_times():
 # --- events that change the state ---
 
 
-@pytest.mark.parametrize("gradient", ["direct", "discrete", "checkpointed", "backsolve"])
+@pytest.mark.parametrize("gradient", ["direct", "discrete", "checkpointed", "interpolated", "backsolve"])
 def test_bouncing_ball_and_the_derivatives_of_its_tenth_bounce(gradient):
     h, g, e = (torch.tensor(x, dtype=F64, requires_grad=True) for x in (10.0, GRAVITY, 0.8))
     exact = bounce_times(h, g, e, 21)
@@ -236,7 +236,7 @@ def test_bouncing_ball_and_the_derivatives_of_its_tenth_bounce(gradient):
         torch.testing.assert_close(got, want, rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize("gradient", ["direct", "discrete", "checkpointed", "backsolve"])
+@pytest.mark.parametrize("gradient", ["direct", "discrete", "checkpointed", "interpolated", "backsolve"])
 def test_samples_bounce_each_as_often_as_they_do(gradient):
     h = torch.tensor([10.0, 4.0, 1.0, 30.0], dtype=F64, requires_grad=True)
     e = torch.tensor([0.8, 0.7, 0.9, 0.5], dtype=F64)

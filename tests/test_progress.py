@@ -76,7 +76,7 @@ def test_silence(capsys):
 
 
 @pytest.mark.usefixtures("without_throttle")
-@pytest.mark.parametrize("gradient", ["direct", "discrete", "checkpointed", "backsolve"])
+@pytest.mark.parametrize("gradient", ["direct", "discrete", "checkpointed", "interpolated", "backsolve"])
 def test_backward_passes_are_silent(gradient):
     told = []
     y0 = Y0.clone().requires_grad_()

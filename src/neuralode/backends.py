@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import torch
+
 from . import gradient as gradients
 from .engine import Run
 from .fused import Fused, UnsupportedError
 from .fused import solve as solve_fused
-from .gradient import Discrete, Gradient, endpoints
+from .gradient import Discrete, Gradient, Steady, endpoints
 from .problem import Problem
 
 BACKENDS: dict[str, Fused | None] = {"eager": None, "fused": Fused(), "auto": Fused(fallback=True)}
@@ -31,7 +33,8 @@ def run(problem: Problem, gradient: Gradient, backend: str | Fused) -> Run:
 
 
 def _fused(problem: Problem, gradient: Gradient, options: Fused) -> Run:
-    if not (isinstance(gradient, Discrete) and gradient.keep == "states"):
+    discrete = isinstance(gradient, Discrete) and gradient.keep == "states"
+    if isinstance(gradient, Steady) or (torch.is_grad_enabled() and not discrete):
         name = type(gradient).__name__.lower()
         raise UnsupportedError(
             f"backend='fused' has gradient='discrete' alone, which keeps states, not {name!r}"

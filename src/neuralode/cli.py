@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import neuralode
+from neuralode.gradient import GRADIENTS
 
 try:
     import typer
@@ -87,15 +88,15 @@ def train_mnist(
 
 @app.command()
 def methods() -> None:
-    """List the methods that `solve` knows. All have the gradients direct and discrete, some have backsolve."""
+    """List the methods that `solve` knows, and which gradients each does not admit."""
     table = Table(
-        Column("name", no_wrap=True), "order", "dense", "stages", "steps", "backsolve", "kind", "source"
+        Column("name", no_wrap=True), "order", "dense", "stages", "steps", "no gradient", "kind", "source"
     )
     for method in neuralode.methods():
         numbers = map(str, (method.order, method.dense_order, method.stages))
         steps = "adaptive" if method.adaptive else "fixed"
-        backsolve = "yes" if "backsolve" in method.gradients else "no"
-        table.add_row(method.name, *numbers, steps, backsolve, method.kind, method.source)
+        refused = ", ".join(name for name in GRADIENTS if name not in method.gradients)
+        table.add_row(method.name, *numbers, steps, refused, method.kind, method.source)
     console.print(table)
 
 

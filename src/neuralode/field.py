@@ -30,8 +30,29 @@ class Tally:
         self.drift = drift if self.drift is None else torch.fmax(self.drift, drift)
 
 
+class Counted:
+    """What a field's ``tally`` says, read from the field."""
+
+    tally: Tally
+
+    @property
+    def count(self) -> int:
+        """Calls of f."""
+        return self.tally.count
+
+    @property
+    def rows_evaluated(self) -> int:
+        """Rows of y in the calls of f."""
+        return self.tally.rows
+
+    @property
+    def jacobians(self) -> int:
+        """Jacobians made."""
+        return self.tally.jacobians
+
+
 @dataclass(eq=False)
-class VectorField:
+class VectorField(Counted):
     """f with its arguments bound, on the raveled state; counts its calls and checks what comes back.
 
     Attributes:
@@ -48,21 +69,6 @@ class VectorField:
     tally: Tally = field(default_factory=Tally)
     forward_mode: bool = True
     rows_checked: bool = False
-
-    @property
-    def count(self) -> int:
-        """Calls of f."""
-        return self.tally.count
-
-    @property
-    def rows_evaluated(self) -> int:
-        """Rows of y in the calls of f."""
-        return self.tally.rows
-
-    @property
-    def jacobians(self) -> int:
-        """Jacobians made."""
-        return self.tally.jacobians
 
     def of_samples(self, keep: Tensor, samples: int) -> "VectorField":
         """f for some of the samples of a batch: every tensor in args with a row for each follows; counted here."""
@@ -175,7 +181,7 @@ class VectorField:
 
 
 @dataclass(eq=False)
-class Split:
+class Split(Counted):
     """dy/dt = f_explicit + f_implicit: as one field their sum, whose Jacobian is that of the implicit part.
 
     Evaluations of either part count.
@@ -183,6 +189,9 @@ class Split:
 
     explicit: VectorField
     implicit: VectorField
+
+    def __post_init__(self) -> None:
+        self.tally = self.implicit.tally  # both parts share it
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         explicit, implicit = self.parts(t, y)
@@ -203,23 +212,6 @@ class Split:
     @property
     def layout(self) -> Layout | RealPairs | None:
         return self.implicit.layout
-
-    @property
-    def tally(self) -> Tally:
-        """Of both parts, which share it."""
-        return self.implicit.tally
-
-    @property
-    def count(self) -> int:
-        return self.tally.count
-
-    @property
-    def rows_evaluated(self) -> int:
-        return self.tally.rows
-
-    @property
-    def jacobians(self) -> int:
-        return self.tally.jacobians
 
     def rows(self, y: Tensor) -> Tensor:
         """As ``VectorField.rows``."""

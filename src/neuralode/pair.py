@@ -1,12 +1,12 @@
 """What a method that steps q and p in turn asks of the state and of f, looked at before the first step."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from .field import VectorField
 from .layout import Layout
 from .ops import Size, stage_times
 
@@ -34,7 +34,7 @@ def check_pair(method: str, y0: Any, layout: Layout | None) -> None:
     )
 
 
-def check_separable(method: str, field: VectorField, t0: Size, y0: Tensor) -> None:
+def check_separable(method: str, field: Callable[[Tensor, Tensor], Tensor], t0: Size, y0: Tensor) -> None:
     """Whether dq/dt stays as it is where q alone changes, and dp/dt where p does: three evaluations of f, near y0.
 
     Not at y0, whose zeros (a start at rest) would hide what depends on both.

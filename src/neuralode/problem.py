@@ -13,7 +13,7 @@ from .control import CONTROLLERS, NORMS, Norm, StepControl, Tolerance, rounding_
 from .field import Split, Tally, VectorField
 from .layout import Layout, RealPairs, leaves
 from .methods import Method
-from .ops import transforming
+from .ops import Size, transforming
 from .pair import check_pair, check_separable
 from .progress import Progress
 from .registry import METHODS
@@ -36,6 +36,8 @@ class Problem:
         inputs: t0, t1 and t_eval as the user gave them where a gradient is wanted, else None.
         sign: direction of time, 1 or -1, (B,) when independent.
         compact: whether samples that have ended are dropped from the calls of f.
+        first_step: magnitude of the first step, (B,) where samples differ; None, or NaN of a sample: chosen from y0
+            and f.
         watch: ``events.Watch``, which looks for events in every accepted step; None without.
         progress: told where the integration is, None without.
         start: the field for a method's first call, at (t0, y0), where its value may be known already.
@@ -56,7 +58,7 @@ class Problem:
     rtol: float | Tensor
     atol: float | Tensor
     norm: Norm
-    first_step: float | None
+    first_step: Size | None
     min_step: float
     max_step: float
     max_steps: int
@@ -137,8 +139,10 @@ def check_state(y0: Any, batch: str | None) -> tuple[Tensor, Layout | None]:
     return y0, None
 
 
-def check_span(t_span: Any) -> tuple[float, float, float, tuple[Tensor | None, Tensor | None]]:
-    """(t0, t1, direction, the ends that a gradient is wanted of)."""
+def check_span(
+    t_span: Any, endless: bool = False
+) -> tuple[float, float, float, tuple[Tensor | None, Tensor | None]]:
+    """(t0, t1, direction, the ends that a gradient is wanted of); ``endless``: t1 may be infinite."""
     try:
         t0, t1 = t_span
         numbers = [float(t.detach() if isinstance(t, Tensor) else t) for t in (t0, t1)]
@@ -146,7 +150,7 @@ def check_span(t_span: Any) -> tuple[float, float, float, tuple[Tensor | None, T
         raise ValueError(
             f"t_span must hold two times (t0, t1), got {t_span!r}; one time per sample needs batch='independent'"
         ) from None
-    if not all(map(math.isfinite, numbers)):
+    if not all(map(math.isfinite, numbers[:1] if endless else numbers)) or math.isnan(numbers[1]):
         raise ValueError(f"t_span must be finite, got ({numbers[0]}, {numbers[1]})")
     ends = [t if isinstance(t, Tensor) and (t.requires_grad or transforming()) else None for t in (t0, t1)]
     return numbers[0], numbers[1], -1.0 if numbers[1] < numbers[0] else 1.0, (ends[0], ends[1])
@@ -171,6 +175,28 @@ def control_of(chosen: str | StepControl) -> StepControl:
     return CONTROLLERS[chosen] if isinstance(chosen, str) else chosen
 
 
+def field_of(
+    f: Any, args: tuple[Any, ...], layout: Layout | RealPairs | None, method: Method, options: Any
+) -> VectorField | Split:
+    """f as the library calls it, one function or two that share their counts."""
+    tally, batched = Tally(), options.batch is not None
+
+    def bound(part: Callable[..., Any]) -> VectorField:
+        return VectorField(part, args, layout, batched, options.jac, tally)
+
+    return Split(bound(f[0]), bound(f[1])) if method.split else bound(f)
+
+
+def autocast_on(device: str) -> tuple[str, torch.dtype, bool, bool]:
+    """The autocast state of a kind of device."""
+    return (
+        device,
+        torch.get_autocast_dtype(device),
+        torch.is_autocast_enabled(device),
+        torch.is_autocast_cache_enabled(),
+    )
+
+
 def prepare(
     f: Callable[..., Any],
     t_span: Any,
@@ -178,8 +204,12 @@ def prepare(
     t_eval: Any,
     args: Any,
     options: Any,
+    endless: bool = False,
 ) -> tuple[Problem, Layout | RealPairs | None]:
-    """The checked problem of one call of ``solve``; ``options`` is its ``Solver``."""
+    """The checked problem of one call of ``solve``; ``options`` is its ``Solver``.
+
+    ``endless``: t1 may be infinite, and f is linearised in the end.
+    """
     args = args if isinstance(args, tuple) else (args,)
     method = METHODS[options.method]
     check_callable(f, method)
@@ -189,21 +219,19 @@ def prepare(
         check_pair(method.name, given, inner)
     state: Tensor = given
     layout: Layout | RealPairs | None = inner
-    if method.real and given.is_complex():
+    if (method.real or endless) and given.is_complex():
         state, layout, (rtol, atol) = as_pairs(given, inner, options.batch is not None, (rtol, atol))
     samples = state.shape[0] if options.batch == "independent" else None
     t0, t1, sign, ends = (
-        check_span(t_span) if samples is None else span_per_sample(t_span, samples, state.device)
+        check_span(t_span, endless)
+        if samples is None
+        else span_per_sample(t_span, samples, state.device, endless)
     )
     times, marks = ([], None) if t_eval is None else check_times(t_eval, t0, t1, sign, samples)
     grid = None if options.step is None else step_grid(options.step, t0, t1, sign)
-    device = state.device.type
-    parts: Any = f if method.split else (f,)
-    tally, batched = Tally(), options.batch is not None
-    fields = [VectorField(part, args, layout, batched, options.jac, tally) for part in parts]
-    field = Split(*fields) if method.split else fields[0]
+    field = field_of(f, args, layout, method, options)
     if method.state == "pair":
-        check_separable(method.name, fields[0], t0, state)
+        check_separable(method.name, field, t0, state)
     return Problem(
         field=field,
         start=field,
@@ -226,10 +254,5 @@ def prepare(
         max_steps=options.max_steps,
         dense_output=options.dense_output,
         compact=options.compact,
-        autocast=(
-            device,
-            torch.get_autocast_dtype(device),
-            torch.is_autocast_enabled(device),
-            torch.is_autocast_cache_enabled(),
-        ),
+        autocast=autocast_on(state.device.type),
     ), layout

@@ -33,7 +33,7 @@ def build(
     message = (
         _failure(problem, run, throw)
         if not success
-        else SENTENCES[Status.SUCCESS if per_sample else run.status]
+        else SENTENCES[_common_status(run.status) if per_sample else run.status]
     )
     shape = (lambda tensor: tensor) if layout is None else layout.unravel
     field = problem.field
@@ -66,6 +66,11 @@ def build(
         backward_count=lambda: field.count - forward,
         backward_drift=lambda: _drift(field.tally.drift, per_sample),
     )
+
+
+def _common_status(status: Tensor) -> Status:
+    """That of samples which all end alike, else SUCCESS."""
+    return Status(int(status[0])) if len(status) and bool((status == status[0]).all()) else Status.SUCCESS
 
 
 def _failure(problem: Problem, run: Run, throw: bool) -> str:

@@ -13,6 +13,7 @@ class Status(IntEnum):
 
     SUCCESS = 0
     EVENT = 1
+    STEADY = 2
     MAX_STEPS = -1
     STEP_TOO_SMALL = -2
     NONFINITE = -3
@@ -21,11 +22,14 @@ class Status(IntEnum):
     SINGULAR = -6
     TOO_STIFF = -7
     ZENO = -8
+    UNSTEADY = -9
+    DEGENERATE = -10
 
 
 SENTENCES: dict[Status, str] = {
     Status.SUCCESS: "the end of t_span was reached",
     Status.EVENT: "a terminal event ended the integration",
+    Status.STEADY: "a steady state was reached",
     Status.MAX_STEPS: "max_steps was reached before the end of t_span",
     Status.STEP_TOO_SMALL: "the step size fell below what t resolves (or below min_step)",
     Status.NONFINITE: "the state became infinite or NaN",
@@ -34,6 +38,8 @@ SENTENCES: dict[Status, str] = {
     Status.SINGULAR: "the matrix of an implicit step's equations is singular",
     Status.TOO_STIFF: "the spectral radius of df/dy is not finite, or asks for more stages than rounding allows",
     Status.ZENO: "an event with apply= repeats without time going on",
+    Status.UNSTEADY: "no steady state was found: dy/dt is not small at the end, or its zero is not near",
+    Status.DEGENERATE: "df/dy is singular at the steady state, which therefore depends on the path that led there",
 }
 HINTS: dict[Status, str] = {
     Status.MAX_STEPS: "Loosen rtol and atol, raise max_steps, or, where f is stiff, scale time or use a stiff method.",
@@ -51,6 +57,13 @@ HINTS: dict[Status, str] = {
     Status.ZENO: (
         "The events accumulate here (the bounces of a ball that comes to rest), or apply= does not lead away from the "
         "zero of g: end the integration with a second, terminal event, or give terminal= the number of occurrences."
+    ),
+    Status.UNSTEADY: (
+        "Let t_span end later (at math.inf, if there is a steady state), or set Steady(rtol=, atol=): larger where "
+        "dy/dt stays above them, smaller where the solve stopped too early; an implicit method comes to rest best."
+    ),
+    Status.DEGENERATE: (
+        "Where a quantity is conserved, eliminate one unknown by it, or use gradient='discrete' with a finite t_span."
     ),
     Status.FIRST_NONFINITE: "Look at f's parameters: a NaN weight after an optimizer step is the usual cause.",
 }

@@ -15,7 +15,7 @@ from .engine import LOOPS
 from .errors import unknown
 from .events import as_events, solve_in_legs
 from .fused import Fused
-from .gradient import GRADIENTS, Gradient
+from .gradient import GRADIENTS, Gradient, Steady
 from .problem import prepare
 from .progress import reporting
 from .registry import METHODS
@@ -134,10 +134,13 @@ class Solver:
         t_stops: Any = None,
     ) -> Solution:
         """Integrate dy/dt = f(t, y, *args) with these options; see ``neuralode.solve``."""
-        problem, layout = prepare(f, t_span, y0, t_eval, args, self)
+        gradient = GRADIENTS.get(self.gradient, self.gradient)
+        steady = isinstance(gradient, Steady)
+        if steady:
+            gradient.check(t_eval=t_eval, events=events, t_stops=t_stops, dense_output=self.dense_output)
+        problem, layout = prepare(f, t_span, y0, t_eval, args, self, endless=steady)
         if problem.y0.numel() == 0:
             problem = replace(problem, t1=problem.t0)
-        gradient = GRADIENTS.get(self.gradient, self.gradient)
         stops = None if t_stops is None else check_stops(t_stops, *problem.span, problem.samples)
         with reporting(self.progress, problem.t0, problem.t1) as progress:
             told = replace(problem, progress=progress)
@@ -199,7 +202,8 @@ def solve(
     Args:
         f: the vector field; returns dy/dt with y's structure, shape and dtype. Differentiable operations only. For
             implicit-explicit methods a pair (f_explicit, f_implicit) whose sum is dy/dt.
-        t_span: (t0, t1), either direction; numbers or tensors; (B,) tensors with batch="independent".
+        t_span: (t0, t1), either direction; numbers or tensors; (B,) tensors with batch="independent". Finite, but for
+            t1 with gradient="steady".
         y0: a tensor of any shape, or a pytree (tuple, list, dict, dataclass) of tensors of one dtype; float32,
             float64, complex64 or complex128. For symplectic methods two tensors (q, p).
         t_eval: output times inside t_span in its direction, (T,), or (B, T) with batch="independent"; None: the
@@ -213,8 +217,10 @@ def solve(
             every sample within tolerance. ``"independent"``: every sample has its own steps, and f gets t as
             (B, 1, ..., 1).
         gradient: ``"discrete"`` (exact for the steps taken), ``"direct"`` (autograd through the loop),
-            ``"checkpointed"`` (the same in the memory of sqrt(N) of N steps), ``"backsolve"`` (the paper's adjoint), or
-            an object with options such as ``Checkpointed(slots=8)`` or ``Backsolve(rtol=1e-6)``.
+            ``"checkpointed"`` (the same in the memory of sqrt(N) of N steps), ``"interpolated"`` (the adjoint along the
+            solution's dense output; no f is taped), ``"backsolve"`` (the paper's adjoint), ``"steady"`` (of the state
+            that the solution comes to rest in; t1 may then be infinite), or an object with options such as
+            ``Checkpointed(slots=8)`` or ``Backsolve(rtol=1e-6)``.
         backend: ``"eager"``; ``"fused"``, or ``Fused(...)``: the whole solve as C++ compiled for f, an explicit
             Runge-Kutta method and this CPU, one SIMD lane a sample; f is traced, so that it must be pure and must not
             decide on values. The first call builds for seconds. ``"auto"``: fused where it can be, else eager;

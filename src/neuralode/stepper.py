@@ -87,6 +87,12 @@ class Stepper:
         return self._state.y if self._layout is None else self._layout.unravel(self._state.y)
 
     @property
+    def raveled(self) -> Tensor:
+        """The state there as the library's one tensor."""
+        state: Tensor = self._state.y
+        return state
+
+    @property
     def accepted(self) -> int | Tensor:
         """Steps accepted so far."""
         return self._state.accepted

@@ -16,13 +16,21 @@ def wants_gradient(t: Any) -> Tensor | None:
     return t if isinstance(t, Tensor) and (t.requires_grad or transforming()) else None
 
 
-def span_per_sample(t_span: Any, samples: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Ends]:
-    """(t0, t1, direction), each (B,) float64, and the ends that a gradient is wanted of."""
+def span_per_sample(
+    t_span: Any, samples: int, device: torch.device, endless: bool = False
+) -> tuple[Tensor, Tensor, Tensor, Ends]:
+    """(t0, t1, direction), each (B,) float64, and the ends that a gradient is wanted of.
+
+    ``endless``: t1 may be infinite.
+    """
     try:
         first, last = t_span
     except (TypeError, ValueError):
         raise ValueError(f"t_span must hold two times (t0, t1), got {t_span!r}") from None
-    t0, t1 = _per_sample("t0", first, samples, device), _per_sample("t1", last, samples, device)
+    t0, t1 = (
+        _per_sample("t0", first, samples, device),
+        _per_sample("t1", last, samples, device, endless),
+    )
     return (
         t0,
         t1,
@@ -31,13 +39,13 @@ def span_per_sample(t_span: Any, samples: int, device: torch.device) -> tuple[Te
     )
 
 
-def _per_sample(name: str, value: Any, samples: int, device: torch.device) -> Tensor:
+def _per_sample(name: str, value: Any, samples: int, device: torch.device, endless: bool = False) -> Tensor:
     times = torch.as_tensor(value, dtype=torch.float64, device=device).detach()
     if times.dim() > 1 or times.numel() not in (1, samples):
         raise ValueError(
             f"{name} in t_span must be a number or have shape ({samples},), got {tuple(times.shape)}"
         )
-    if not torch.isfinite(times).all():
+    if bool(torch.isnan(times).any()) or not (endless or bool(torch.isfinite(times).all())):
         raise ValueError(f"{name} in t_span must be finite, got {times.tolist()}")
     return times.reshape(-1).expand(samples).contiguous()
 
@@ -119,6 +127,8 @@ def check_stops(t_stops: Any, t0: Size, t1: Size, sign: Size, samples: int | Non
 
 def step_grid(step: Any, t0: Size, t1: Size, sign: Size) -> Any:
     """The times of given steps, ends included: a list, or (N + 1, B) per sample (padded with t1)."""
+    if not bool(torch.isfinite(torch.as_tensor(t1)).all()):
+        raise ValueError("step= needs a finite end of t_span: give one, or use an adaptive method")
     if isinstance(step, Tensor) and step.dim() > 0:
         return _given_grid(step, t0, t1, sign)
     size = float(step)

@@ -16,15 +16,20 @@ PROBLEMS = (*STEADY, TURN)
 # The same formulas in both codes.
 PAIRS = (("bosh3", "RK23"), ("dopri5", "RK45"), ("dop853", "DOP853"))
 SCIPYS = [pair for pair in PAIRS if pair[0] in METHODS]
-# Errors over the tolerance that are owed to the estimate: fehlberg2's is 1/512 of a difference of two slopes; that of
-# cash_karp lets 31 pass on van der Pol's equation.
-FAR = {"fehlberg2": 2000.0, "cash_karp": 40.0, "kencarp5": 60.0, "trbdf2": 600.0, "rosenbrock23": 600.0}
-# Slopes that are owed to the kind of estimate. trbdf2 and rosenbrock23 go on with the solution of order two whose error
-# they estimate, so that errors grow as tol^(2/3). Where steps are many, what Newton's iteration leaves of every stage
-# adds up (kvaerno3 and 4); errors of kvaerno5 and of the pairs at the loosest tolerances are small by luck.
-FLATTER = {"trbdf2": 0.55, "rosenbrock23": 0.55, "bdf": 0.75, "vern9": 0.7} | dict.fromkeys(
-    ("fehlberg2", "cash_karp", "kvaerno3", "kvaerno4", "kvaerno5", "kencarp4", "kencarp5"), 0.65
-)
+# Errors over the tolerance above 30, all at 1e-3 or next to it, where the leading term of the estimate does not rule:
+# SciPy's RK45 errs by 57 on van der Pol's equation and by 68 on the rigid body there. fehlberg2's estimate is 1/512 of
+# a difference of two slopes, and that of kencarp3 is of an order too high on linear problems. trbdf2 and rosenbrock23
+# go on with the solution of order two whose error they estimate, so that errors grow as tol^(2/3). Methods of Kvaerno
+# and of Kennedy & Carpenter are made for stiff problems; on others their estimates are small.
+FAR = {"fehlberg2": 2500.0, "trbdf2": 600.0, "rosenbrock23": 600.0, "kvaerno5": 180.0, "kencarp5": 150.0} | {
+    "kvaerno3": 110.0, "tsit5": 110.0, "auto": 110.0, "fehlberg5": 90.0, "kencarp3": 250.0, "kvaerno4": 70.0,
+    "dopri5": 60.0, "cash_karp": 55.0, "vern8": 50.0, "kencarp4": 45.0, "radau5": 40.0,
+}  # fmt: skip
+# Slopes that are owed to the same; where steps are many, what Newton's iteration leaves of every stage adds up
+# (kvaerno3 and 4), and errors at the loosest tolerances are small by luck (kencarp3, vern8, vern9, the pairs).
+FLATTER = {"trbdf2": 0.55, "rosenbrock23": 0.38, "bdf": 0.75} | dict.fromkeys(
+    ("fehlberg2", "cash_karp", "kvaerno3", "kvaerno4", "kvaerno5", "kencarp3", "kencarp4", "kencarp5"), 0.65
+) | dict.fromkeys(("vern8", "vern9"), 0.7)  # fmt: skip
 QUICK = ((FORCED, None), (FORCED, "independent"), (BRUSSELATOR, None))
 SLOW = (*((problem, None) for problem in PROBLEMS), (VAN_DER_POL, "independent"))
 

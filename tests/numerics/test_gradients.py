@@ -9,7 +9,7 @@ from torch import nn
 import neuralode
 from neuralode import Backsolve
 
-GRADIENTS = ["direct", "discrete", "checkpointed", "backsolve"]
+GRADIENTS = ["direct", "discrete", "checkpointed", "interpolated", "backsolve"]
 BATCHES = [None, "lockstep", "independent"]
 TIGHT = {"rtol": 1e-10, "atol": 1e-10}
 

@@ -141,6 +141,33 @@ def test_equations_without_a_root_end_with_their_status(method, batch):
     assert (np.asarray(sol.status) == int(Status.NEWTON_DIVERGED)).all()
 
 
+ADAPTIVE = ["trbdf2", "kvaerno5", "kencarp4", "radau5", "bdf"]
+
+
+@pytest.mark.parametrize("batch", [None, "lockstep", "independent"])
+@pytest.mark.parametrize(
+    ("method", "given", "status", "says"),
+    # Without df/dy Newton's iteration multiplies its error by h 1e30; 1e60 in every entry swallows the identity.
+    [(method, 0.0, Status.NEWTON_DIVERGED, "did not converge") for method in ADAPTIVE]
+    + [(method, 1e60, Status.SINGULAR, "is singular") for method in [*ADAPTIVE, "rodas4", "rosenbrock23"]],
+)
+def test_equations_that_no_step_is_small_enough_for(method, given, status, says, batch):
+    """A wrong ``jac`` fails Newton's iteration, or its matrix, at every step size that t resolves."""
+    record = {m.name: m for m in neuralode.methods()}[method]
+    y0 = torch.ones(2, dtype=torch.float64)
+    y0 = y0.repeat(3, 1) if batch else y0
+
+    def f(t, y):
+        return -1e30 * y.flip(-1)
+
+    sol = neuralode.solve(
+        (lambda t, y: 0.0 * y, f) if record.split else f, (1.0, 2.0), y0, method=method, batch=batch,
+        jac=lambda t, y: y.new_full((2, 2), given), first_step=1e-3, throw=False,
+    )  # fmt: skip
+    assert (np.asarray(sol.status) == int(status)).all() and says in sol.message
+    assert int(np.asarray(sol.rejected).min()) > 10 and not np.asarray(sol.accepted).any()
+
+
 @pytest.mark.parametrize("method", ["kvaerno5", "rodas5p"])
 @gradients
 def test_sensitivities_of_robertsons_kinetics(method, gradient):

@@ -72,9 +72,11 @@ EXACT = {"any": lambda x, angle: x * torch.exp(angle), "pair": crossed}
 
 
 BATCHES = [None, "lockstep", "independent"]
-GRADIENTS = ["direct", "discrete", "checkpointed", "backsolve", "reversible"]
+GRADIENTS = ["direct", "discrete", "checkpointed", "interpolated", "backsolve", "reversible"]
 DTYPES = [torch.float32, torch.float64, torch.complex64, torch.complex128]
-CLAIMED = [(m.name, gradient) for m in neuralode.methods() for gradient in m.gradients]
+CLAIMED = [
+    (m.name, gradient) for m in neuralode.methods() for gradient in m.gradients if gradient in GRADIENTS
+]
 REFUSED = [
     (m.name, gradient) for m in neuralode.methods() for gradient in GRADIENTS if gradient not in m.gradients
 ]

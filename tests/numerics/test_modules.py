@@ -9,7 +9,7 @@ from torch import nn
 import neuralode
 from neuralode import SolverWarning
 
-GRADIENTS = ["direct", "discrete", "checkpointed", "backsolve"]
+GRADIENTS = ["direct", "discrete", "checkpointed", "interpolated", "backsolve"]
 each = pytest.mark.parametrize("gradient", GRADIENTS)
 
 

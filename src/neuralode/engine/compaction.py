@@ -17,7 +17,7 @@ from .device_step import State
 SHARE = 0.1
 # A relative difference of f for some samples from f for all of them that is more than rounding.
 COUPLED = 1e-3
-RESULTS = ("t", "y", "running", "accepted", "rejected", "nfev", "njev", "status", "h")
+RESULTS = ("t", "y", "size", "running", "accepted", "rejected", "nfev", "njev", "status", "h")
 
 
 class Crew:

@@ -59,6 +59,7 @@ def integrate(problem: Problem, tape: Keeping | None = None) -> Run:
         report=s.report,
         tape=recorder.tape(),
         marks=recorder.marks,
+        size=s.size,
     )
 
 

@@ -189,16 +189,25 @@ def clip_step(t: Tensor, t1: Tensor, sign: Tensor, size: Tensor, running: Tensor
 
 def floor(problem: Problem, t: Tensor) -> Tensor:
     """The smallest step of every sample at t, as in ``host_step.floor``."""
-    ends = torch.maximum(problem.t0.abs(), problem.t1.abs())
+    end = torch.where(torch.isfinite(problem.t1), problem.t1, t)
+    ends = torch.maximum(problem.t0.abs(), end.abs())
     return (4 * sys.float_info.epsilon * torch.maximum(t.abs(), NEAR_ZERO * ends)).clamp(min=problem.min_step)
 
 
 def first_size(problem: Problem, carry: Carry) -> Tensor:
     """Magnitude of every sample's first step; NaN where f(t0, y0) is not finite."""
+    span = (problem.t1 - problem.t0).abs()
+    if problem.first_step is None:
+        return searched_size(problem, carry, span) if problem.y0.numel() else span
+    given = torch.as_tensor(problem.first_step, dtype=span.dtype, device=span.device)
+    unknown = torch.isnan(given)
+    size = torch.minimum(span, given)
+    return torch.where(unknown, searched_size(problem, carry, span), size) if bool(unknown.any()) else size
+
+
+def searched_size(problem: Problem, carry: Carry, span: Tensor) -> Tensor:
+    """As ``initial_step`` finds it, for every sample."""
     p = problem
-    span = (p.t1 - p.t0).abs()
-    if p.first_step is not None or not p.y0.numel():
-        return span if p.first_step is None else span.clamp(max=p.first_step)
     f0 = carry[0] if carry else p.start(stage_times(p.t0, 0.0 * p.t0, (0.0,), p.y0)[0], p.y0)
     finite = torch.isfinite(f0).reshape(len(f0), -1).all(1)
     size = initial_step(

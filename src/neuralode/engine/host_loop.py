@@ -60,6 +60,7 @@ def integrate(problem: Problem, tape: Keeping | None = None) -> Run:
         report=problem.method.report(s.work),
         tape=None if tape is None else Tape(recorder.rows, initial),
         marks=_marks(recorder.marks),
+        size=s.size,
     )
 
 

@@ -60,7 +60,7 @@ def begin(problem: Problem) -> State:
     """The state before the first step."""
     p = problem
     carry = p.method.init(p.start, p.t0, p.y0)
-    size = 0.0 if p.grid is not None else p.first_step or first_size(p, carry)
+    size = 0.0 if p.grid is not None else float(p.first_step or first_size(p, carry))
     return State(p.t0, p.y0, carry, p.method.begin(p.tolerance), size, None)
 
 
@@ -140,7 +140,8 @@ def clip_step(problem: Problem, t: float, size: float) -> tuple[float, float]:
 
 def floor(problem: Problem, t: float) -> float:
     """The smallest step at t: what t resolves, or min_step."""
-    scale = max(abs(t), NEAR_ZERO * max(abs(problem.t0), abs(problem.t1)))
+    end = problem.t1 if math.isfinite(problem.t1) else t
+    scale = max(abs(t), NEAR_ZERO * max(abs(problem.t0), abs(end)))
     return max(problem.min_step, 4 * sys.float_info.epsilon * scale)
 
 

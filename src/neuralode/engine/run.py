@@ -44,6 +44,7 @@ class Run:
         report: what the method says of itself.
         tape: accepted steps for the gradients, None if not wanted.
         marks: which outputs are events, None without.
+        size: magnitude of the step that would be tried next, float or (B,).
     """
 
     ys: Tensor
@@ -62,6 +63,7 @@ class Run:
     report: dict[str, Any]
     tape: Any
     marks: Marks | None = None
+    size: Any = 0.0
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:

@@ -90,7 +90,7 @@ def checks() -> list[Check]:
             end, want = solve(field, (0.0, END), _one(), method=method.name, **options).y1, exact
         found.append(Check(f"solution, {method.name}", abs(end.item() - want), bound))
     for device in devices:
-        for name in ("direct", "discrete", "backsolve"):
+        for name in ("direct", "discrete", "checkpointed", "interpolated", "backsolve"):
             y0 = _one(device).requires_grad_()
             solve(_rational, (0.0, END), y0, rtol=1e-8, atol=1e-8, gradient=name).y1.sum().backward()
             error = math.nan if y0.grad is None else abs(y0.grad.item() - slope)

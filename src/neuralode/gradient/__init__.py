@@ -12,21 +12,27 @@ from .backsolve import Backsolve
 from .checkpointed import Checkpointed
 from .direct import Direct
 from .discrete import Discrete
+from .interpolated import Interpolated
 from .reversible import Reversible
+from .steady import Steady
 
-Gradient = Direct | Discrete | Checkpointed | Backsolve | Reversible
+Gradient = Direct | Discrete | Checkpointed | Interpolated | Backsolve | Reversible | Steady
 DIRECT = Direct()
 GRADIENTS: dict[str, Gradient] = {
     "direct": DIRECT,
     "discrete": Discrete(),
     "checkpointed": Checkpointed(),
+    "interpolated": Interpolated(),
     "backsolve": Backsolve(),
     "reversible": Reversible(),
+    "steady": Steady(),
 }
 
 
 def run(problem: Problem, gradient: Gradient) -> Run:
     """Solve ``problem`` so that its result is differentiable."""
+    if isinstance(gradient, Steady):  # ends where it ends, with gradients or without
+        return gradient.solve(problem)
     if not torch.is_grad_enabled():
         return LOOPS[problem.batch](problem)
     if transforming():  # a tensor that f closes over would lose its gradient in an autograd.Function
@@ -51,7 +57,9 @@ __all__ = [
     "Direct",
     "Discrete",
     "Gradient",
+    "Interpolated",
     "Reversible",
+    "Steady",
     "at_outputs",
     "run",
 ]

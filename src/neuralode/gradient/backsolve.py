@@ -18,13 +18,22 @@ from torch import Tensor
 
 from ..control import Norm
 from ..engine import LOOPS, Run
-from ..errors import SolverError, SolverWarning, unknown
-from ..ops import REAL, Size, merge, spread
+from ..errors import SolverWarning, unknown
+from ..ops import REAL, Size, spread
 from ..problem import Problem
-from ..solution import HINTS, SENTENCES, Status
+from ..solution import Status
 from .capture import with_captures
 from .drift import drifted
 from .pieces import Pieces
+from .stretches import (
+    check_tolerances,
+    failed,
+    refuse_dense_output,
+    refuse_second_derivatives,
+    same,
+    scalar,
+    stops_of,
+)
 
 
 @dataclass(frozen=True)
@@ -47,17 +56,11 @@ class Backsolve:
     def __post_init__(self) -> None:
         if self.norm not in ("seminorm", "full"):
             raise unknown("Backsolve norm", self.norm, ("seminorm", "full"))
-        for name in ("rtol", "atol"):
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"Backsolve {name} must be positive and finite, got {value}")
+        check_tolerances("Backsolve", self.rtol, self.atol)
 
     def solve(self, problem: Problem) -> Run:
         """Integrate without any tape; gradients come from a solve backward in time."""
-        if problem.dense_output:
-            raise ValueError(
-                "gradient='backsolve' has no gradient for dense_output=True: use gradient='discrete'"
-            )
+        refuse_dense_output("backsolve", problem)
         problem, tensors, wanted = with_captures(problem)
         if not wanted:
             with torch.no_grad():
@@ -86,43 +89,12 @@ class _Backsolve(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_ys: Tensor | None, grad_y1: Tensor | None) -> tuple[Any, ...]:
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "gradient='backsolve' has no second derivatives: use gradient='discrete' or 'direct'"
-            )
+        refuse_second_derivatives("backsolve")
         y0, ys, y1, *tensors = ctx.saved_tensors
-        stops, states, bars = _stops(ctx.problem, ctx.times, (y0, ys, y1), grad_ys, grad_y1)
+        stops, states, bars = stops_of(ctx.problem, ctx.times, (y0, ys, y1), grad_ys, grad_y1)
         with ctx.problem.reenter_autocast():
             abar, totals = _sweep(ctx.options, ctx.problem, stops, states, bars, tensors)
         return None, None, None, abar, *totals
-
-
-def _stops(
-    problem: Problem,
-    times: Any,
-    values: tuple[Tensor, Tensor, Tensor],
-    grad_ys: Tensor | None,
-    grad_y1: Tensor | None,
-) -> tuple[list[Size], list[Tensor], list[Tensor | None]]:
-    """Times t0, outputs, t1 with the stored state and the cotangent at each; what was not reached stands still."""
-    y0, ys, y1 = values
-    lead = 2 if problem.batch == "independent" else 1
-    states = torch.cat([ys, y1[None]])
-    reached = torch.isfinite(states).reshape(*states.shape[:lead], -1).all(-1)
-    whole = reached.reshape(len(states), -1).all(1).tolist()
-    bars = [*([None] * len(ys) if grad_ys is None else grad_ys), grad_y1]
-    stops: list[Size] = [problem.t0]
-    kept: list[Tensor] = [y0]
-    kept_bars: list[Tensor | None] = [None]
-    for j, time in enumerate([*times, problem.t1]):
-        if whole[j]:
-            stops, kept, kept_bars = [*stops, time], [*kept, states[j]], [*kept_bars, bars[j]]
-        elif isinstance(time, Tensor):
-            bar = bars[j]
-            stops.append(torch.where(reached[j], time, stops[-1]))
-            kept.append(merge(reached[j], states[j], kept[-1]))
-            kept_bars.append(None if bar is None else merge(reached[j], bar, torch.zeros_like(bar)))
-    return stops, kept, kept_bars
 
 
 def _sweep(
@@ -142,15 +114,13 @@ def _sweep(
         if (bar := bars[k]) is not None:
             abar = abar + bar
         here, before = stops[k], stops[k - 1]
-        if bool((here == before).all()) if isinstance(here, Tensor) else here == before:
+        if same(here, before):
             continue
         stretch = _stretch(options, problem, pieces, tensors, (here, before), size)
         run = LOOPS[None](replace(stretch, y0=pieces.join(states[k], abar, totals)))
         if run.status < 0:
-            status = Status(run.status)
-            reason = f"backward solve of gradient='backsolve': {SENTENCES[status]}"
-            hint = f"{HINTS[status]} gradient='discrete' needs no backward solve."
-            raise SolverError(reason, _real_time(here, before, run.t), run.sample, run.h, hint)
+            t = run.t if not isinstance(here, Tensor) else float((here + run.t * (before - here))[0])
+            raise failed("backsolve", Status(run.status), t, run.sample, run.h)
         y, abar, totals = pieces.split(run.y1)
         size = abs(run.h) if problem.batch != "independent" else None
         _check_drift(problem, y, states[k - 1], before)
@@ -184,17 +154,10 @@ def _stretch(
     return replace(
         problem, field=field, start=field,
         t0=t0, t1=t1, sign=sign, times=[t1], grid=grid, batch=None, norm=norm, first_step=size,
-        rtol=_scalar(options.rtol, problem.rtol), atol=_scalar(options.atol, problem.atol),
+        rtol=scalar(options.rtol, problem.rtol), atol=scalar(options.atol, problem.atol),
         max_step=math.inf if own_clocks else problem.max_step, min_step=0.0, dense_output=False,
         progress=None, watch=None,
     )  # fmt: skip
-
-
-def _scalar(own: float | None, forward: float | Tensor) -> float:
-    """A backward tolerance: its own, or the forward one (the smallest entry of a tensor)."""
-    if own is not None:
-        return own
-    return float(forward.min()) if isinstance(forward, Tensor) else forward
 
 
 def _grid_between(grid: Any, here: Any, before: Any) -> list[float]:
@@ -257,12 +220,6 @@ class _Augmented:
             torch.zeros_like(x) if g is None else g for x, g in zip([y, *self.tensors], grads, strict=True)
         ]
         return self.pieces.join(scaled.detach(), full[0], full[1:])
-
-
-def _real_time(here: Size, before: Size, t: float) -> float:
-    if isinstance(here, Tensor):
-        return float((here + t * (before - here))[0])
-    return t
 
 
 def _check_drift(problem: Problem, y: Tensor, stored: Tensor, t: Size) -> None:

@@ -72,7 +72,7 @@ def captured(problem: Problem) -> tuple[list[Tensor], Tensor]:
     with torch.enable_grad():
         first = field(t, _fresh(y))
         if not first.requires_grad:
-            return _parameters(field.f), first.detach()
+            return parameters_of(field.f), first.detach()
         with Watch() as watch:
             second = field(t, _fresh(y))
     if not torch.allclose(first.detach(), second.detach(), rtol=1e-3, atol=1e-6, equal_nan=True):
@@ -80,7 +80,7 @@ def captured(problem: Problem) -> tuple[list[Tensor], Tensor]:
             "f is random: two evaluations at (t0, y0) differ. Draw dropout masks and noise once per solve and pass "
             "them in args, or call .eval()"
         )
-    parameters = {node_of(parameter): parameter for parameter in _parameters(field.f)}
+    parameters = {node_of(parameter): parameter for parameter in parameters_of(field.f)}
     edges = _frontier(first.grad_fn, second.grad_fn, parameters)
     return [
         parameters[node] if node in parameters else _tensor_of(node, n, watch) for node, n in edges
@@ -147,14 +147,14 @@ def _tensor_of(node: Node, number: int, watch: Watch) -> Tensor:
     )
 
 
-def _parameters(f: Any) -> list[Tensor]:
+def parameters_of(f: Any) -> list[Tensor]:
     """Parameters of the modules that f is, belongs to, or closes over directly."""
-    return [p for module in _modules(f) for p in module.parameters() if p.requires_grad]
+    return [p for module in modules_of(f) for p in module.parameters() if p.requires_grad]
 
 
-def _modules(f: Any) -> list[nn.Module]:
+def modules_of(f: Any) -> list[nn.Module]:
     if isinstance(f, (tuple, list)):
-        return [module for part in f for module in _modules(part)]
+        return [module for part in f for module in modules_of(part)]
     while isinstance(f, functools.partial):
         f = f.func
     cells = [cell.cell_contents for cell in getattr(f, "__closure__", None) or () if _filled(cell)]
@@ -162,7 +162,7 @@ def _modules(f: Any) -> list[nn.Module]:
 
 
 def _warn_of_moving_statistics(f: Any) -> None:
-    for module in _modules(f):
+    for module in modules_of(f):
         for name, part in module.named_modules():
             if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.training:
                 warnings.warn(

@@ -147,7 +147,7 @@ def auto(explicit: Method, stiff: Method) -> Method:
         retake=switch.retake,
         report=report,
         real=True,
-        gradients=("direct", "discrete"),
+        gradients=("direct", "discrete", "interpolated", "steady"),
     )
 
 

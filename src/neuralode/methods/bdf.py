@@ -9,6 +9,7 @@ The carry is F_1 ... F_5: slopes all, with F_1 = f(t0, y0) at the start and the 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -64,46 +65,42 @@ class Past(NamedTuple):
     h: Tensor
 
 
-def bdf(max_order: int = MAX_ORDER) -> Method:
-    """The formulas of orders 1 to ``max_order``, which is at most 5.
+@dataclass(frozen=True)
+class Formulas:
+    """The steps of orders 1 to ``max_order``."""
 
-    A step of order k errs by O(h^(k + 1)), inside it as at its end: ``dense_order`` is that of the highest order too.
-    With steps that are given the order rises while its error estimates fall. It starts from order 1 there as well: an
-    order above 2 pays off on a grid whose first steps are small.
-    """
+    max_order: int
 
-    def init(f: Field, t: Size, y: Tensor) -> Carry:
+    def init(self, f: Field, t: Size, y: Tensor) -> Carry:
+        """f(t0, y0), and differences of which nothing is known."""
         f0 = f(stage_times(t, t * 0.0, (0.0,), y)[0], y)
-        return (f0, *(torch.zeros_like(f0) for _ in range(max_order - 1)))
+        return (f0, *(torch.zeros_like(f0) for _ in range(self.max_order - 1)))
 
-    def step(f: Field, t: Size, h: Size, y: Tensor, carry: Carry, work: Any) -> Step:
+    def step(self, f: Field, t: Size, h: Size, y: Tensor, carry: Carry, work: Any) -> Step:
+        """One step of the order that the work names."""
         size = as_tensor(h, y)
         work = work if isinstance(work, Work) else started(work, size)
         order, ratio = work.formula.order, work.formula.ratio(size)
         p = seen(f, size, y, carry, order, ratio)
         root, renewed, work = solved(f, t, h, y, p, work)
         y1, F = moved(f, y, p, root.x, order)
-        top = (columns(max_order, order) == order[:, None]).to(F.dtype)[:, :, None]
+        top = (columns(self.max_order, order) == order[:, None]).to(F.dtype)[:, :, None]
         work = work._replace(trial=Trial((top * F).sum(1), root.x, root.x - p.above))
         if not work.equations.tolerance.given:
-            work = accepted_on_a_grid(work, y, y1, size, max_order)
-        news = tuple(part.reshape(y.shape) for part in F.unbind(1))
-        return Step(
-            y1,
-            None,
-            news,
-            (order, ratio, *news),
-            work,
-            implicit.plain(root.iterations, h),
-            implicit.plain(renewed, h),
-            implicit.trouble(root.converged, work.factored.singular, h),
+            work = accepted_on_a_grid(work, y, y1, size, self.max_order)
+        return taken(y1, F, order, ratio)._replace(
+            work=work,
+            calls=implicit.plain(root.iterations, h),
+            jacobians=implicit.plain(renewed, h),
+            trouble=implicit.trouble(root.converged, work.factored.singular, h),
         )
 
-    def decide(step: Step, tolerance: Tolerance, y: Tensor, h: Size) -> Verdict:
+    def decide(self, step: Step, tolerance: Tolerance, y: Tensor, h: Size) -> Verdict:
+        """Whether the step is taken, and the formula of the next."""
         work, size = step.work, as_tensor(h, y)
         solvable = torch.as_tensor(step.trouble, device=y.device) == 0
         accept, factor, formula = judged(
-            work.formula, work.trial, tolerance, y, step.y1, size, solvable, max_order
+            work.formula, work.trial, tolerance, y, step.y1, size, solvable, self.max_order
         )
         current = work.current & ~accept
         step = step._replace(work=work._replace(formula=formula, current=current))
@@ -111,20 +108,15 @@ def bdf(max_order: int = MAX_ORDER) -> Method:
             return Verdict(accept, factor, step)
         return Verdict(bool(accept), float(factor), step)
 
-    def retake(f: Field, t: Size, h: Size, y: Tensor, carry: Carry, stages: Stages) -> Step:
-        order, ratio, *news = stages
-        size = as_tensor(h, y)
-        p = seen(f, size, y, carry, order, ratio)
-        time = stage_times(t, h, (1.0,), y)[0]
-        with torch.no_grad():
-            # Where a sample stands still its stages may be those of a step that was refused.
-            root = torch.where(p.h == 0, 0.0, f.rows(news[0]) - p.sums[:, 0])
-            end = moved(f, y, p, root, order)[0]
-            system = linearize(f, time, end).factor(size / of_order(ALPHA, order))
-        y1, F = moved(f, y, p, implicit.corrected(equation(f, time, y, p), system.solve, root), order)
-        again = tuple(part.reshape(y.shape) for part in F.unbind(1))
-        return Step(y1, None, again, (order, ratio, *again))
 
+def bdf(max_order: int = MAX_ORDER) -> Method:
+    """The formulas of orders 1 to ``max_order``, which is at most 5.
+
+    A step of order k errs by O(h^(k + 1)), inside it as at its end: ``dense_order`` is that of the highest order too.
+    With steps that are given the order rises while its error estimates fall. It starts from order 1 there as well: an
+    order above 2 pays off on a grid whose first steps are small.
+    """
+    formulas = Formulas(max_order)
     return Method(
         name="bdf",
         order=max_order,
@@ -134,16 +126,37 @@ def bdf(max_order: int = MAX_ORDER) -> Method:
         error_order=1,  # of the first step
         dense_order=max_order,
         evaluations=1,
-        init=init,
-        step=step,
+        init=formulas.init,
+        step=formulas.step,
         dense=dense,
         source="Shampine & Reichelt, The MATLAB ODE suite, SIAM J. Sci. Comput. 18 (1997), section 2",
         begin=implicit.begin,
         retake=retake,
-        decide=decide,
+        decide=formulas.decide,
         real=True,
-        gradients=("direct", "discrete"),
+        gradients=("direct", "discrete", "interpolated", "steady"),
     )
+
+
+def retake(f: Field, t: Size, h: Size, y: Tensor, carry: Carry, stages: Stages) -> Step:
+    """A recorded step as a differentiable function."""
+    order, ratio, *news = stages
+    size = as_tensor(h, y)
+    p = seen(f, size, y, carry, order, ratio)
+    time = stage_times(t, h, (1.0,), y)[0]
+    with torch.no_grad():
+        # Where a sample stands still its stages may be those of a step that was refused.
+        root = torch.where(p.h == 0, 0.0, f.rows(news[0]) - p.sums[:, 0])
+        end = moved(f, y, p, root, order)[0]
+        system = linearize(f, time, end).factor(size / of_order(ALPHA, order))
+    y1, F = moved(f, y, p, implicit.corrected(equation(f, time, y, p), system.solve, root), order)
+    return taken(y1, F, order, ratio)
+
+
+def taken(y1: Tensor, F: Tensor, order: Tensor, ratio: Tensor) -> Step:
+    """The step to y1 with the differences F there."""
+    news = tuple(part.reshape(y1.shape) for part in F.unbind(1))
+    return Step(y1, None, news, (order, ratio, *news))
 
 
 def as_tensor(h: Size, y: Tensor) -> Tensor:
@@ -203,6 +216,7 @@ def iterated(f: Field, time: Tensor, h: Size, y: Tensor, p: Past, work: Work) ->
     factored, tolerance = work.factored, equations.tolerance
     if factored is None or bool((renewed | (c != work.c)).any()):
         factored = equations.linear.factor(c)
+    now, size, unsure = implicit.doubted(h, equations, renewed)
     unit = p.h / f.rows(tolerance.weights(guess))
     root = newton(
         equation(f, time, y, p),
@@ -211,8 +225,10 @@ def iterated(f: Field, time: Tensor, h: Size, y: Tensor, p: Past, work: Work) ->
         lambda delta: tolerance.sizes((delta * unit).reshape(y.shape)),
         tolerance,
         torch.where(renewed, 1.0, equations.rate),
+        unsure=unsure,
     )
     current = work.current | renewed
+    equations = equations._replace(size=torch.where(root.iterations > 1, now, size))
     work = work._replace(equations=equations, factored=factored, c=c, current=current)
     return root, renewed.long(), work
 

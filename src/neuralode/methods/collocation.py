@@ -5,7 +5,7 @@ eigenvalues of A into systems I - h lambda J of the size of one state, real and 
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -15,8 +15,9 @@ from ..control import Tolerance
 from ..ops import Size, merge, spread, stage_times
 from ..tableaus.collocation import Collocation
 from . import implicit
+from .collocation_systems import Solver, factorised, inverse, numbers
 from .implicit import corrected, flags, plain, refreshed, trouble
-from .linear import Dense, Factored, Krylov, MatrixFree, coupled, linearize
+from .linear import coupled, linearize
 from .method import Carry, Field, Method, Stages, Step
 from .newton import LEFT_IN_A_ROOT, Root, newton, smallest
 
@@ -30,14 +31,6 @@ class Past(NamedTuple):
 
     z: Tensor
     h: Tensor
-
-
-class Solver(NamedTuple):
-    """The factorised systems of one Jacobian and one step size."""
-
-    linear: Dense | MatrixFree
-    h: Size
-    systems: tuple[Factored | Krylov, ...]
 
 
 class Work(NamedTuple):
@@ -65,12 +58,6 @@ def begin(tolerance: Tolerance) -> Work:
     return Work(implicit.begin(tolerance))
 
 
-@lru_cache(maxsize=64)
-def numbers(values: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Coefficients as a tensor."""
-    return torch.tensor(values, dtype=dtype, device=device)
-
-
 def sized(h: Size, x: Tensor) -> Any:
     """h as a factor of x (R, ...)."""
     return spread(h, x) if isinstance(h, Tensor) else h
@@ -91,34 +78,6 @@ def slopes(tableau: Collocation, f: Field, t: Size, h: Size, y: Tensor) -> Calla
         return torch.stack([f.rows(value) for value in values], 1)
 
     return call
-
-
-def factorised(tableau: Collocation, linear: Dense | MatrixFree, h: Size, last: Solver | None) -> Solver:
-    """I - h lambda J of every mode; the last ones where nothing has changed."""
-    if last is not None and last.linear is linear and _same(h, last.h):
-        return last
-    return Solver(linear, h, tuple(linear.factor(h * mode.value) for mode in tableau.modes))
-
-
-def _same(a: Size, b: Size) -> bool:
-    return torch.equal(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else bool(a == b)
-
-
-def inverse(tableau: Collocation, solver: Solver) -> Callable[[Tensor], Tensor]:
-    """The function r -> (I - h A x J)^-1 r, (R, s, n)."""
-
-    def solve(r: Tensor) -> Tensor:
-        total = torch.zeros_like(r)
-        for mode, system in zip(tableau.modes, solver.systems, strict=True):
-            pair = isinstance(mode.value, complex)
-            dtype = r.dtype.to_complex() if pair else r.dtype
-            left, right = (numbers(v, dtype, r.device) for v in (mode.left, mode.right))
-            x = system.solve(torch.einsum("i,rin->rn", left, r.to(dtype)))
-            part = torch.einsum("i,rn->rin", right, x)
-            total = total + (2 * part.real if pair else part)
-        return total
-
-    return solve
 
 
 def predicted(tableau: Collocation, past: Past | None, h: Size, like: Tensor) -> Tensor:
@@ -146,107 +105,125 @@ def follow(work: Work, t: Size, h: Size, y: Tensor) -> tuple[Work, Tensor]:
     return work._replace(shared=shared, past=past, fresh=work.fresh & ~moved), moved
 
 
-def collocation(tableau: Collocation) -> Method:
-    """The method of a tableau."""
-    rows = tableau.dense
+@dataclass(frozen=True)
+class Polynomials:
+    """The steps of a tableau."""
 
-    def init(f: Field, t: Size, y: Tensor) -> Carry:
+    tableau: Collocation
+
+    def init(self, f: Field, t: Size, y: Tensor) -> Carry:
+        """Nothing is carried: a step begins with y alone."""
         return ()
 
-    def final(y: Tensor, stages: Sequence[Tensor]) -> Tensor:
-        return y + sum(end * z for end, z in zip(tableau.ends, stages, strict=True) if end)
-
-    def step(f: Field, t: Size, h: Size, y: Tensor, carry: Carry, work: Work) -> Step:
+    def step(self, f: Field, t: Size, h: Size, y: Tensor, carry: Carry, work: Work) -> Step:
+        """One polynomial, with its error where the tableau estimates it."""
         start = stage_times(t, h, (0.0,), y)[0]
+        first = work.t is None
         work, moved = follow(work, t, h, y)
         shared, made = refreshed(f, start, h, y, work.shared)
         work = work._replace(shared=shared, fresh=made if work.fresh is None else made | work.fresh)
-        root, work, repeated = solve(f, t, h, y, work)
-        calls = tableau.stages * root.iterations
+        root, work, repeated = self._solve(f, t, h, y, work, made)
         z = merge(root.converged, root.x, torch.zeros_like(root.x))
-        stages = tuple(part.reshape(y.shape) for part in z.unbind(1))
-        y1, error = final(y, stages), None
-        if tableau.first is not None and shared.tolerance.given:
-            slope = work.slope
-            if slope is None or bool(moved.any()):
-                new = f(start, y)
-                slope = new if slope is None else merge(moved, new, slope)
-            again = ~moved if work.t is not None else moved
-            error, refined = estimate(tableau, f, start, h, y, y1, z, slope, work, again)
-            work, calls = work._replace(slope=slope), calls + moved + refined
+        found = self._taken(y, z)
+        calls = self.tableau.stages * root.iterations
+        if self.tableau.first is not None and shared.tolerance.given:
+            work = work._replace(slope=begun(f, start, y, work.slope, moved))
+            again = moved if first else ~moved
+            error, refined = estimate(self.tableau, f, start, h, y, found.y1, z, work, again)
+            found, calls = found._replace(error=error), calls + moved + refined
         assert work.solver is not None
         singular = torch.stack([system.singular for system in work.solver.systems]).any(0)
         lengths = h if isinstance(h, Tensor) else torch.full((1,), h, dtype=torch.float64, device=y.device)
         past = work.past or Past(torch.zeros_like(z), torch.zeros_like(lengths))
-        return Step(
-            y1,
-            error,
-            (),
-            stages,
-            work._replace(t=t, tried=Past(z, lengths), past=past),
-            plain(calls, h),
-            plain(made.long() + repeated, h),
-            trouble(root.converged, singular, h),
+        return found._replace(
+            work=work._replace(t=t, tried=Past(z, lengths), past=past),
+            calls=plain(calls, h),
+            jacobians=plain(made.long() + repeated, h),
+            trouble=trouble(root.converged, singular, h),
         )
 
-    def solve(f: Field, t: Size, h: Size, y: Tensor, work: Work) -> tuple[Root, Work, Tensor]:
+    def dense(self, theta: Size, h: Size, y: Tensor, stages: Sequence[Tensor]) -> Tensor:
+        """The polynomial itself."""
+        powers = [theta]
+        for _ in self.tableau.dense[1:]:
+            powers.append(powers[-1] * theta)
+        total = y
+        for row, z in zip(self.tableau.dense, stages, strict=True):
+            weight = sum((number * power for number, power in zip(row, powers, strict=True)), 0.0 * theta)
+            total = total + sized(weight, z) * z
+        return total
+
+    def retake(self, f: Field, t: Size, h: Size, y: Tensor, carry: Carry, stages: Stages) -> Step:
+        """The polynomial as a differentiable function, by the Jacobians at its own stages."""
+        z = torch.stack([f.rows(part) for part in stages], 1).detach()
+        if isinstance(h, Tensor):
+            z = merge(h == 0, torch.zeros_like(z), z)
+        at = zip(stage_times(t, h, self.tableau.nodes, y), z.unbind(1), strict=True)
+        linears = [linearize(f, time, y.detach() + part.reshape(y.shape)) for time, part in at]
+        call, ha = slopes(self.tableau, f, t, h, y), weights(self.tableau, h, z)
+        return self._taken(y, corrected(lambda z: z - ha @ call(z), coupled(linears, ha), z))
+
+    def _taken(self, y: Tensor, z: Tensor) -> Step:
+        """The step along a polynomial."""
+        stages = tuple(part.reshape(y.shape) for part in z.unbind(1))
+        y1 = y + sum(end * part for end, part in zip(self.tableau.ends, stages, strict=True) if end)
+        return Step(y1, None, (), stages)
+
+    def _solve(
+        self, f: Field, t: Size, h: Size, y: Tensor, work: Work, renewed: Tensor
+    ) -> tuple[Root, Work, Tensor]:
         """Newton's iteration; once more with a new Jacobian for those that it fails with an old one."""
         assert work.shared.linear is not None
-        guess = predicted(tableau, work.past, h, f.rows(y))
-        solver = factorised(tableau, work.shared.linear, h, work.solver)
-        root = iterate(f, t, h, y, guess, solver, work.shared)
+        guess = predicted(self.tableau, work.past, h, f.rows(y))
+        solver = factorised(self.tableau, work.shared.linear, h, work.solver)
+        now, seen, unsure = implicit.doubted(h, work.shared, renewed)
+        root = self._iterate(f, t, h, y, guess, solver, work.shared, unsure)
         again = ~root.converged & ~work.fresh
         shared = work.shared
         if bool(again.any()):
             assert shared.linear is not None
             newer = linearize(f, stage_times(t, h, (0.0,), y)[0], y, implicit.ROUGH)
             linear = shared.linear.renewed(again, newer)
-            solver = factorised(tableau, linear, h, None)
+            solver = factorised(self.tableau, linear, h, None)
             shared = shared._replace(linear=linear)
-            second = iterate(f, t, h, y, guess, solver, shared)
+            second = self._iterate(f, t, h, y, guess, solver, shared, unsure & ~again)
             second = second._replace(iterations=root.iterations + second.iterations)
             root = Root(*(merge(again, new, old) for new, old in zip(second, root, strict=True)))
         slow = root.converged & (root.iterations > SHORT) & (root.theta > SLOW)
-        shared = shared._replace(stale=slow, rate=root.rate)
+        seen = torch.where((root.iterations > 1) | again, now, seen)
+        shared = shared._replace(stale=slow, rate=root.rate, size=seen)
         return root, work._replace(shared=shared, solver=solver, fresh=work.fresh | again), again
 
-    def iterate(
-        f: Field, t: Size, h: Size, y: Tensor, guess: Tensor, solver: Solver, shared: implicit.Work
+    def _iterate(
+        self,
+        f: Field,
+        t: Size,
+        h: Size,
+        y: Tensor,
+        guess: Tensor,
+        solver: Solver,
+        shared: implicit.Work,
+        unsure: Tensor,
     ) -> Root:
-        call, ha = slopes(tableau, f, t, h, y), weights(tableau, h, guess)
+        call, ha = slopes(self.tableau, f, t, h, y), weights(self.tableau, h, guess)
         tolerance = shared.tolerance
         unit = f.rows(tolerance.weights(y))
 
         def size(delta: Tensor) -> Tensor:
             parts = torch.stack([tolerance.sizes(part / unit) for part in delta.unbind(1)])
-            return torch.linalg.vector_norm(parts, dim=0) * tableau.stages**-0.5
+            return torch.linalg.vector_norm(parts, dim=0) * self.tableau.stages**-0.5
 
         # y1 is of order five, its estimate of order three: steps are better than the tolerance, and roots must be too.
         left = min(LEFT_IN_A_ROOT, smallest(tolerance) ** 0.5)
-        system = inverse(tableau, solver)
-        return newton(lambda z: z - ha @ call(z), system, guess, size, tolerance, shared.rate, left)
+        system = inverse(self.tableau, solver)
+        return newton(
+            lambda z: z - ha @ call(z), system, guess, size, tolerance, shared.rate, left, unsure=unsure
+        )
 
-    def dense(theta: Size, h: Size, y: Tensor, stages: Sequence[Tensor]) -> Tensor:
-        powers = [theta]
-        for _ in rows[1:]:
-            powers.append(powers[-1] * theta)
-        total = y
-        for row, z in zip(rows, stages, strict=True):
-            weight = sum((number * power for number, power in zip(row, powers, strict=True)), 0.0 * theta)
-            total = total + sized(weight, z) * z
-        return total
 
-    def retake(f: Field, t: Size, h: Size, y: Tensor, carry: Carry, stages: Stages) -> Step:
-        z = torch.stack([f.rows(part) for part in stages], 1).detach()
-        if isinstance(h, Tensor):
-            z = merge(h == 0, torch.zeros_like(z), z)
-        at = zip(stage_times(t, h, tableau.nodes, y), z.unbind(1), strict=True)
-        linears = [linearize(f, time, y.detach() + part.reshape(y.shape)) for time, part in at]
-        call, ha = slopes(tableau, f, t, h, y), weights(tableau, h, z)
-        z = corrected(lambda z: z - ha @ call(z), coupled(linears, ha), z)
-        stages = tuple(part.reshape(y.shape) for part in z.unbind(1))
-        return Step(final(y, stages), None, (), stages)
-
+def collocation(tableau: Collocation) -> Method:
+    """The method of a tableau."""
+    polynomials = Polynomials(tableau)
     return Method(
         name=tableau.name,
         order=tableau.order,
@@ -256,17 +233,24 @@ def collocation(tableau: Collocation) -> Method:
         error_order=tableau.error_order,
         dense_order=tableau.stages,
         evaluations=tableau.stages,
-        init=init,
-        step=step,
-        dense=dense,
+        init=polynomials.init,
+        step=polynomials.step,
+        dense=polynomials.dense,
         source=tableau.source,
         begin=begin,
-        retake=retake,
+        retake=polynomials.retake,
         real=True,
-        gradients=("direct", "discrete", "checkpointed"),
+        gradients=("direct", "discrete", "checkpointed", "interpolated", "steady"),
         repeatable=True,
         controller="predictive",
     )
+
+
+def begun(f: Field, start: Tensor, y: Tensor, slope: Tensor | None, moved: Tensor) -> Tensor:
+    """f(t, y), evaluated where a step begins at a new place."""
+    if slope is None:
+        return f(start, y)
+    return merge(moved, f(start, y), slope) if bool(moved.any()) else slope
 
 
 def estimate(
@@ -277,7 +261,6 @@ def estimate(
     y: Tensor,
     y1: Tensor,
     z: Tensor,
-    slope: Tensor,
     work: Work,
     again: Tensor,
 ) -> tuple[Tensor, Tensor]:
@@ -286,14 +269,14 @@ def estimate(
     ``again`` marks first steps and those behind a rejection, where the filter is applied once more if the error would
     reject them.
     """
-    assert work.solver is not None and tableau.first is not None
+    assert work.solver is not None and work.slope is not None and tableau.first is not None
     tolerance, system = work.shared.tolerance, work.solver.systems[0]
     stages = torch.einsum("i,rin->rn", numbers(tableau.error, z.dtype, z.device), z)
 
     def filtered(slope: Tensor) -> Tensor:
         return system.solve(sized(h, stages) * tableau.first * f.rows(slope) + stages).reshape(y.shape)
 
-    error = filtered(slope)
+    error = filtered(work.slope)
     again = again & (tolerance.sizes(f.rows(tolerance.scaled(error, y, y1))) > 1)
     if bool(again.any()):
         error = merge(again, filtered(f(start, y + error)), error)

@@ -72,6 +72,6 @@ def diagonal(tableau: DiagonalTableau) -> Method:
         begin=begin,
         retake=retake,
         real=True,
-        gradients=("direct", "discrete", "checkpointed"),
+        gradients=("direct", "discrete", "checkpointed", "interpolated", "steady"),
         repeatable=True,
     )

@@ -16,6 +16,8 @@ from .method import Field
 SLOW = 0.01
 # Of the solves in Newton's iteration without matrices: they correct each other.
 ROUGH = 1e-6
+# Of a step's size: what worked with a Jacobian has to be seen again where steps have grown by more.
+GROWN = 2.0
 
 
 class Work(NamedTuple):
@@ -58,6 +60,17 @@ def refreshed(f: Field, t: Tensor, h: Size, y: Tensor, work: Work) -> tuple[Work
         return work, work.stale
     linear = work.linear.renewed(work.stale, linearize(f, t, y, ROUGH))
     return work._replace(linear=linear, stale=torch.zeros_like(work.stale)), work.stale
+
+
+def doubted(h: Size, work: Work, renewed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(|h|, the size for which contraction was last seen, who has to see it again), (1,) or (B,).
+
+    A Jacobian that was made next to a fast transient, used with far larger steps behind it, makes every update small,
+    whatever the residual is.
+    """
+    now = h.abs() if isinstance(h, Tensor) else torch.full_like(work.rate, abs(h))
+    size = now if work.size is None else torch.where(renewed, now, work.size)
+    return now, size, now > GROWN * size
 
 
 def trouble(root_converged: Tensor, singular: Tensor, h: Size) -> Any:

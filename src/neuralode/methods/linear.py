@@ -39,12 +39,24 @@ class Dense:
 
     matrix: Tensor
 
-    def factor(self, c: Any) -> "Factored":
-        """LU of I - c J; c real or complex, a number or (R,)."""
+    def factor(self, c: Any, identity: float = 1.0) -> "Factored":
+        """LU of I - c J; c real or complex, a number or (R,). ``identity``: a factor of I."""
         scaled = self.matrix * _like(per_row(c, 3), self.matrix)
-        system = torch.eye(scaled.shape[-1], dtype=scaled.dtype, device=scaled.device) - scaled
+        system = identity * torch.eye(scaled.shape[-1], dtype=scaled.dtype, device=scaled.device) - scaled
         lu, pivots, info = torch.linalg.lu_factor_ex(system)
         return Factored(lu, pivots, info > 0)
+
+    def only(self, where: Tensor) -> "Dense":
+        """J of the rows in ``where`` (R,), of the others the identity."""
+        one = torch.eye(self.matrix.shape[-1], dtype=self.matrix.dtype, device=self.matrix.device)
+        return Dense(torch.where(where.reshape(-1, 1, 1), self.matrix, one))
+
+    def singular(self) -> Tensor:
+        """Whose J has no inverse that rounding leaves anything of, (R,); each row of it counts in its own units."""
+        largest = self.matrix.abs().amax(2, keepdim=True)
+        values = torch.linalg.svdvals((self.matrix / torch.where(largest > 0, largest, 1.0)).nan_to_num())
+        least = self.matrix.shape[-1] * torch.finfo(self.matrix.dtype).eps
+        return values[:, -1] <= least * values[:, 0]
 
     def radius(self) -> Tensor:
         """The spectral radius of every row's J, (R,)."""
@@ -96,9 +108,17 @@ class MatrixFree:
     y: Tensor
     accuracy: float = 0.0
 
-    def factor(self, c: Any) -> "Krylov":
+    def factor(self, c: Any, identity: float = 1.0) -> "Krylov":
         """Nothing to factorise."""
-        return Krylov(self, c)
+        return Krylov(self, c, identity)
+
+    def only(self, where: Tensor) -> "MatrixFree":
+        """Products take rows one by one: none disturbs the others."""
+        return self
+
+    def singular(self) -> Tensor:
+        """Not known from products."""
+        return torch.zeros(len(self.f.rows(self.y)), dtype=torch.bool, device=self.y.device)
 
     def radius(self) -> Tensor:
         """The spectral radius of every row's J, (R,), by ten power iterations."""
@@ -147,6 +167,7 @@ class Krylov:
 
     linear: MatrixFree
     c: Any
+    identity: float = 1.0
 
     @property
     def singular(self) -> Tensor:
@@ -170,7 +191,7 @@ class Krylov:
 
     def system(self, product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         """v -> v - c J v for one of the two products with J."""
-        return lambda v: v - _like(per_row(self.c, 2), v) * product(v)
+        return lambda v: self.identity * v - _like(per_row(self.c, 2), v) * product(v)
 
 
 class _Inverse(torch.autograd.Function):

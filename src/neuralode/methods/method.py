@@ -12,7 +12,7 @@ from ..tableaus import Tableau
 
 Carry = tuple[Tensor, ...]
 Stages = tuple[Tensor, ...]
-ALL_GRADIENTS = ("direct", "discrete", "checkpointed", "backsolve")
+ALL_GRADIENTS = ("direct", "discrete", "checkpointed", "interpolated", "backsolve", "steady")
 
 
 class Field(Protocol):

@@ -22,9 +22,6 @@ ROUNDING_STALL = 1e3
 # In the same units: an iteration's error, unlike rounding, has the same sign step by step, and adds up.
 FAR_BELOW_ROUNDING = 2.0**-8
 
-# Of the error left in a root: updates so small that their contraction may be that of rounding.
-UNSEEN = 1e-5
-
 
 class Root(NamedTuple):
     """What an iteration ended with; masks and counts are (1,), or (B,) per sample.
@@ -81,7 +78,7 @@ def newton(
         x = merge(active & good, x - delta, x)
         near = (rate * length <= kappa) & (rate > 0)
         if unsure is not None and before is None:
-            near = near & (~unsure | (length <= UNSEEN * kappa))
+            near = near & ~unsure
         converged = converged | (active & good & (near | (length == 0)))
         active = active & good & ~converged
         before = length

@@ -5,6 +5,7 @@ slope at a step's end begins the next one.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -12,9 +13,10 @@ from torch import Tensor
 
 from ..control import Tolerance
 from ..ops import Size, combine, merge, stage_times
+from ..solution import Status
 from ..tableaus import RosenbrockTableau
 from .continuous import polynomial
-from .implicit import corrected, flags, plain, trouble
+from .implicit import corrected, flags, plain
 from .linear import Dense, MatrixFree, linearize
 from .method import Carry, Field, Method, Stages, Step
 
@@ -32,50 +34,74 @@ class Work(NamedTuple):
     rate: Tensor | None = None
 
 
-def rosenbrock(tableau: RosenbrockTableau) -> Method:
-    """The method of a tableau."""
-    gamma = float(tableau.gamma)
+@dataclass(frozen=True)
+class Rosenbrock:
+    """The steps of a tableau."""
 
-    def init(f: Field, t: Size, y: Tensor) -> Carry:
+    tableau: RosenbrockTableau
+
+    @property
+    def gamma(self) -> float:
+        """The diagonal of every stage."""
+        return float(self.tableau.gamma)
+
+    def init(self, f: Field, t: Size, y: Tensor) -> Carry:
+        """f(t0, y0)."""
         return (f(stage_times(t, t * 0.0, (0.0,), y)[0], y),)
 
-    def step(f: Field, t: Size, h: Size, y: Tensor, carry: Carry, work: Work) -> Step:
-        times = stage_times(t, h, tableau.nodes, y)
-        work, renewed = _linearized(f, times[0], t, h, y, work)
+    def step(self, f: Field, t: Size, h: Size, y: Tensor, carry: Carry, work: Work) -> Step:
+        """One linear solve a stage, all with one matrix."""
+        start = stage_times(t, h, (0.0,), y)[0]
+        work, renewed = _linearized(f, start, t, h, y, work)
         assert work.linear is not None and work.rate is not None
-        system = work.linear.factor(h * gamma)
-        solved: list[Tensor] = []
-        for i in range(tableau.stages):
-            slope = carry[0] if i == 0 else f(times[i], _sum(y, tableau.a_terms[i], solved))
-            right = _right(tableau, i, h, slope, solved, work.rate)
-            solved.append(system.solve(f.rows(right)).reshape(y.shape))
-        fine = flags(h, y, True)
-        y1 = _sum(y, tableau.m_terms, solved)
-        return Step(
-            y1,
-            combine(None, 1.0, tableau.error_terms, solved),
-            (f(stage_times(t, h, (1.0,), y)[0], y1),),
-            tuple(solved),
-            work,
-            tableau.stages,
-            plain(renewed.long(), h),
-            trouble(fine & ~_of_all(system.singular, fine), system.singular, h),
+        system = work.linear.factor(h * self.gamma)
+
+        def solve(i: int, right: Tensor) -> Tensor:
+            return system.solve(f.rows(right)).reshape(y.shape)
+
+        found = self._staged(f, t, h, y, carry, work.rate, solve)
+        return found._replace(
+            error=combine(None, 1.0, self.tableau.error_terms, found.stages),
+            work=work,
+            calls=self.tableau.stages,
+            jacobians=plain(renewed.long(), h),
+            trouble=_trouble(system.singular, h),
         )
 
-    def retake(f: Field, t: Size, h: Size, y: Tensor, carry: Carry, stages: Stages) -> Step:
-        times = stage_times(t, h, tableau.nodes, y)
-        system = linearize(f, times[0], y).factor(h * gamma)
-        rate = f.rate(times[0], y)
+    def retake(self, f: Field, t: Size, h: Size, y: Tensor, carry: Carry, stages: Stages) -> Step:
+        """The step with its stages as differentiable functions."""
+        start = stage_times(t, h, (0.0,), y)[0]
+        system = linearize(f, start, y).factor(h * self.gamma)
+
+        def solve(i: int, right: Tensor) -> Tensor:
+            residual = _residual(f, start, h, self.gamma, y, right)
+            return corrected(residual, system.solve, f.rows(stages[i])).reshape(y.shape)
+
+        return self._staged(f, t, h, y, carry, f.rate(start, y), solve)
+
+    def _staged(
+        self,
+        f: Field,
+        t: Size,
+        h: Size,
+        y: Tensor,
+        carry: Carry,
+        rate: Tensor,
+        solve: Callable[[int, Tensor], Tensor],
+    ) -> Step:
+        """The step whose stage i is ``solve(i, right-hand side)``."""
+        times = stage_times(t, h, self.tableau.nodes, y)
         solved: list[Tensor] = []
-        for i, known in enumerate(stages):
-            slope = carry[0] if i == 0 else f(times[i], _sum(y, tableau.a_terms[i], solved))
-            right = _right(tableau, i, h, slope, solved, rate)
-            residual = _residual(f, times[0], h, gamma, y, right)
-            solved.append(corrected(residual, system.solve, f.rows(known)).reshape(y.shape))
-        y1 = _sum(y, tableau.m_terms, solved)
+        for i in range(self.tableau.stages):
+            slope = carry[0] if i == 0 else f(times[i], _sum(y, self.tableau.a_terms[i], solved))
+            solved.append(solve(i, _right(self.tableau, i, h, slope, solved, rate)))
+        y1 = _sum(y, self.tableau.m_terms, solved)
         return Step(y1, None, (f(stage_times(t, h, (1.0,), y)[0], y1),), tuple(solved))
 
-    inside = polynomial(tableau.dense_bernstein)
+
+def rosenbrock(tableau: RosenbrockTableau) -> Method:
+    """The method of a tableau."""
+    steps, inside = Rosenbrock(tableau), polynomial(tableau.dense_bernstein)
 
     def dense(theta: Size, h: Size, y: Tensor, stages: Sequence[Tensor]) -> Tensor:
         return inside(theta, torch.ones_like(h) if isinstance(h, Tensor) else 1.0, y, stages)
@@ -89,14 +115,14 @@ def rosenbrock(tableau: RosenbrockTableau) -> Method:
         error_order=tableau.error_order,
         dense_order=tableau.dense_order,
         evaluations=tableau.stages,
-        init=init,
-        step=step,
+        init=steps.init,
+        step=steps.step,
         dense=dense,
         source=tableau.source,
         begin=Work,
-        retake=retake,
+        retake=steps.retake,
         real=True,
-        gradients=("direct", "discrete", "checkpointed"),
+        gradients=("direct", "discrete", "checkpointed", "interpolated", "steady"),
         repeatable=True,
         controller="predictive",
     )
@@ -114,9 +140,10 @@ def _linearized(f: Field, time: Tensor, t: Size, h: Size, y: Tensor, work: Work)
     return work._replace(at=t, linear=linear, rate=rate), moved
 
 
-def _of_all(singular: Tensor, like: Tensor) -> Tensor:
-    """Whose system is singular; in lockstep, whether any is."""
-    return singular if len(singular) == len(like) else singular.any().reshape(1)
+def _trouble(singular: Tensor, h: Size) -> Any:
+    """0, or the status of whose matrix is singular: linear systems have no other trouble."""
+    whose = singular.expand(h.shape) if isinstance(h, Tensor) else singular.any()
+    return plain(int(Status.SINGULAR) * whose, h)
 
 
 def _right(

@@ -103,7 +103,7 @@ def _stabilised(family: Stabilised, finish: Finish) -> Method:
         source=family.source,
         begin=Work,
         retake=retake,
-        gradients=("direct", "discrete", "checkpointed"),
+        gradients=("direct", "discrete", "checkpointed", "interpolated", "steady"),
     )
 
 

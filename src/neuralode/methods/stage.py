@@ -10,13 +10,10 @@ import torch
 from torch import Tensor
 
 from ..ops import Size, combine
-from .implicit import SLOW, Work, corrected, plain, refreshed, trouble
+from .implicit import SLOW, Work, corrected, doubted, plain, refreshed, trouble
 from .linear import Factored, Krylov, linearize
 from .method import Field
 from .newton import newton
-
-# Of a step's size: what worked with a Jacobian has to be seen again where steps have grown by more.
-GROWN = 2.0
 
 
 class Outcome(NamedTuple):
@@ -47,9 +44,7 @@ class StageSolver:
         weights = self.tolerance.weights(y)
         self.scale = f.rows(moved(torch.zeros_like(weights), h, gamma, 1 / weights))
         self.rate: Tensor = work.rate
-        now = h.abs() if isinstance(h, Tensor) else torch.full_like(self.rate, abs(h))
-        self.size = now if work.size is None else torch.where(renewed, now, work.size)
-        self.now, self.unsure = now, now > GROWN * self.size
+        self.now, self.size, self.unsure = doubted(h, work, renewed)
         self.converged = torch.ones_like(self.rate, dtype=torch.bool)
         self.slow = torch.zeros_like(self.converged)
         self.calls = torch.zeros_like(self.rate, dtype=torch.long)

@@ -170,7 +170,7 @@ class BatchRecorder:
         if sight is not None:
             groups.append(Pairs(*self.log.add(sight, self.samples, attempt.t, attempt.h)))
         pairs = Pairs(*(torch.cat(column) for column in zip(*groups, strict=True)))
-        if any_output or sight is not None:
+        if len(pairs.time):
             assert attempt.y is not None  # only what is on the tape loses it
             inside = any_inside or sight is not None
             self.values.append(

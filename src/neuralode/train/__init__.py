@@ -7,6 +7,7 @@ from .density import DensityTask
 from .folder import read_config
 from .nfe import Evaluations, evaluations
 from .progress import Bar, Progress, Watcher
+from .recalibrate import Recalibrate
 from .recipe import Recipe
 from .run import Run, fit
 from .series import SeriesTask
@@ -21,6 +22,7 @@ __all__ = [
     "Draws",
     "Evaluations",
     "Progress",
+    "Recalibrate",
     "Recipe",
     "Replay",
     "Run",

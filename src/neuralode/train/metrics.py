@@ -82,6 +82,11 @@ class Metrics(pl.Callback):
         self._told = -math.inf
         self._tell(trainer)
 
+    def note(self, trainer: pl.Trainer, values: Row) -> None:
+        """A row of its own for values that another callback has."""
+        self._latest.update(values)
+        self._add(trainer, values)
+
     def _means(self) -> Row:
         return {name: float(total) / self._count for name, total in self._sums.items()}
 
