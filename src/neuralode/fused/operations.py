@@ -75,9 +75,8 @@ def _index_put(
     base, source = low.lane(base), low.lane(source)
     flat = View(base.buffer, np.arange(base.index.size).reshape(base.shape))
     where = _index(low, flat, places).index
-    pending = list(
-        zip(where.reshape(-1), np.broadcast_to(source.index, where.shape).reshape(-1), strict=True)
-    )
+    values = np.broadcast_to(source.index, where.shape).reshape(-1).tolist()
+    pending: list[tuple[int, int]] = list(zip(where.reshape(-1).tolist(), values, strict=True))
     zero = low.constant(torch.zeros(1, dtype=low.dtype)).buffer
     while pending:  # a place may come several times: once a round
         kept = [(base.buffer, int(i)) for i in base.index.reshape(-1)]
