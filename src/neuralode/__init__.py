@@ -10,6 +10,7 @@ from .diagnose import diagnose
 from .diagnosis import Diagnosis
 from .errors import SolverError, SolverWarning
 from .events import Event
+from .fused import Fused
 from .gradient import Backsolve, Checkpointed, Direct, Discrete, Interpolated, Reversible, Steady
 from .registry import methods, register_method
 from .solution import Solution, Status
@@ -27,6 +28,7 @@ __all__ = [
     "Direct",
     "Discrete",
     "Event",
+    "Fused",
     "Interpolated",
     "PIDController",
     "PredictiveController",

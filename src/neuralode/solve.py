@@ -7,11 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
+from . import backends
 from . import gradient as gradients
+from .backends import BACKENDS
 from .control import CONTROLLERS, NORMS, Norm, StepControl
 from .engine import LOOPS
 from .errors import unknown
 from .events import as_events, solve_in_legs
+from .fused import Fused
 from .gradient import GRADIENTS, Gradient, Steady
 from .problem import prepare
 from .progress import reporting
@@ -21,8 +24,12 @@ from .solution import Solution
 from .stepper import Stepper, start
 from .times import check_stops
 
-BACKENDS = ("eager", "auto")
-OBJECTS: dict[str, Any] = {"gradient": Gradient, "controller": StepControl, "norm": Callable}
+OBJECTS: dict[str, Any] = {
+    "gradient": Gradient,
+    "controller": StepControl,
+    "norm": Callable,
+    "backend": Fused,
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class Solver:
     atol: Any = 1e-6
     batch: str | None = None
     gradient: Any = "discrete"
-    backend: str = "eager"
+    backend: Any = "eager"
     dense_output: bool = False
     step: float | Tensor | None = None
     first_step: float | None = None
@@ -138,10 +145,12 @@ class Solver:
         with reporting(self.progress, problem.t0, problem.t1) as progress:
             told = replace(problem, progress=progress)
             if events is None and stops is None:
-                run, found = gradients.run(told, gradient), None
+                run, found = backends.run(told, gradient, self.backend), None
             else:
                 listed = () if events is None else as_events(events)
-                run, found = solve_in_legs(told, stops, listed, lambda leg: gradients.run(leg, gradient))
+                run, found = solve_in_legs(
+                    told, stops, listed, lambda leg: backends.run(leg, gradient, self.backend)
+                )
                 run = gradients.at_outputs(problem, run)
         return build(problem, run, layout, t_eval, found, self.throw)
 
@@ -172,7 +181,7 @@ def solve(
     atol: Any = 1e-6,
     batch: str | None = None,
     gradient: Any = "discrete",
-    backend: str = "eager",
+    backend: Any = "eager",
     events: Any = None,
     t_stops: Any = None,
     dense_output: bool = False,
@@ -212,7 +221,10 @@ def solve(
             solution's dense output; no f is taped), ``"backsolve"`` (the paper's adjoint), ``"steady"`` (of the state
             that the solution comes to rest in; t1 may then be infinite), or an object with options such as
             ``Checkpointed(slots=8)`` or ``Backsolve(rtol=1e-6)``.
-        backend: ``"eager"``; ``"auto"`` takes the fastest that can run f, which today is eager.
+        backend: ``"eager"``; ``"fused"``, or ``Fused(...)``: the whole solve as C++ compiled for f, an explicit
+            Runge-Kutta method and this CPU, one SIMD lane a sample; f is traced, so that it must be pure and must not
+            decide on values. The first call builds for seconds. ``"auto"``: fused where it can be, else eager;
+            ``solution.report`` says which, and why.
         events: a function g(t, y, *args), an ``Event(g, direction, terminal, apply)``, or a list of them: zeros of g
             are located on the dense output, sample by sample with batch="independent" (g then returns (B,)). Found
             in ``t_events`` and ``y_events``, differentiable (once). A terminal event ends the integration there; one

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import __version__, methods, solve
+from ..fused.build import compiler, register_width
 
 END = 2.0
 
@@ -27,6 +28,7 @@ class Machine:
     cores: int
     threads: int
     gpu: str
+    fused: str
     microseconds_a_step: int
 
 
@@ -54,8 +56,18 @@ def machine() -> Machine:
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         torch.get_num_threads(),
         gpu,
+        _fused(),
         _step_time(),
     )
+
+
+def _fused() -> str:
+    """Whether backend="fused" works here: by what, or why not."""
+    try:
+        solve(_decay, (0.0, 1.0), torch.ones(2), backend="fused")
+    except NotImplementedError as error:
+        return f"no: {error}"
+    return f"by {compiler()}, {8 * register_width()}-bit registers"
 
 
 def checks() -> list[Check]:

@@ -33,7 +33,7 @@ class Solving(nn.Module):
     atol: Any
     batch: str | None
     gradient: Any
-    backend: str
+    backend: Any
     step: float | Tensor | None
     max_steps: int
 

@@ -1,0 +1,96 @@
+// One SIMD lane per sample: vectors of lanes, and what reads and writes them.
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+typedef float VF __attribute__((vector_size(BYTES)));
+typedef double VD __attribute__((vector_size(BYTES)));
+typedef int32_t IF __attribute__((vector_size(BYTES)));
+typedef int64_t ID __attribute__((vector_size(BYTES)));
+
+template <class> struct Lanes;
+template <> struct Lanes<float> { typedef VF V; typedef IF M; };
+template <> struct Lanes<double> { typedef VD V; typedef ID M; };
+using T = REAL;
+using V = Lanes<T>::V;
+using M = Lanes<T>::M;
+
+constexpr int L = BYTES / sizeof(T);       // lanes in a block
+constexpr int LD = BYTES / sizeof(double);  // of them, in a vector of times
+constexpr int C = L / LD;                   // vectors of times in a block
+
+static inline V B(T x) { return x - V{}; }  // the same number in every lane
+static inline VD BD(double x) { return x - VD{}; }
+
+// One number per lane in double precision: times, step sizes, error ratios.
+struct Times {
+    VD part[C];
+    double& operator[](int lane) { return ((double*)part)[lane]; }
+    double operator[](int lane) const { return ((const double*)part)[lane]; }
+};
+
+typedef float VH __attribute__((vector_size(BYTES / 2)));
+typedef int32_t IH __attribute__((vector_size(BYTES / 2)));
+
+// Yes or no for each lane, beside Times.
+struct Marks {
+    ID part[C];
+    int64_t& operator[](int lane) { return ((int64_t*)part)[lane]; }
+    int64_t operator[](int lane) const { return ((const int64_t*)part)[lane]; }
+    bool any() const {
+        ID seen = part[0];
+        for (int i = 1; i < C; i++) seen |= part[i];
+        int64_t found = 0;
+        for (int l = 0; l < LD; l++) found |= seen[l];
+        return found;
+    }
+};
+
+static inline V rounded(const Times& x) {
+    V out;
+    if constexpr (C == 1) memcpy(&out, x.part, sizeof out);
+    else
+        for (int i = 0; i < C; i++) {
+            const VH half = __builtin_convertvector(x.part[i], VH);
+            memcpy((char*)&out + i * sizeof half, &half, sizeof half);
+        }
+    return out;
+}
+
+static inline Times widened(V x) {
+    Times out;
+    if constexpr (C == 1) memcpy(out.part, &x, sizeof x);
+    else
+        for (int i = 0; i < C; i++) {
+            VH half;
+            memcpy(&half, (char*)&x + i * sizeof half, sizeof half);
+            out.part[i] = __builtin_convertvector(half, VD);
+        }
+    return out;
+}
+
+static inline M narrowed(const Marks& x) {
+    M out;
+    if constexpr (C == 1) memcpy(&out, x.part, sizeof out);
+    else
+        for (int i = 0; i < C; i++) {
+            const IH half = __builtin_convertvector(x.part[i], IH);
+            memcpy((char*)&out + i * sizeof half, &half, sizeof half);
+        }
+    return out;
+}
+
+static inline V stage_time(const Times& t, const Times& h, double c) {
+    Times at;
+    for (int i = 0; i < C; i++) at.part[i] = t.part[i] + c * h.part[i];
+    return rounded(at);
+}
+
+static inline T lane_sum(V x) {
+    T sum = 0;
+    for (int l = 0; l < L; l++) sum += x[l];
+    return sum;
+}

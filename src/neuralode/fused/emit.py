@@ -1,0 +1,261 @@
+"""From a program to the text of a C++ function: loops where there are many entries, single statements where few."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from .graph import Buffer, Elementwise, Gather, Index, Instruction, MatMul, Operand, Program, Reduce, View
+
+UNROLLED = 16  # entries up to which an instruction is written out one by one
+
+
+def literal(x: float) -> str:
+    """A number in C++."""
+    if math.isnan(x):
+        return "std::numeric_limits<T>::quiet_NaN()"
+    if math.isinf(x):
+        return ("-" if x < 0 else "") + "std::numeric_limits<T>::infinity()"
+    return f"T({float(x)!r})"
+
+
+def stride(index: Index) -> tuple[int, int] | None:
+    """(base, step) where the entries are evenly spaced."""
+    if len(index) == 1:
+        return int(index[0]), 0
+    steps = np.diff(index)
+    return (int(index[0]), int(steps[0])) if (steps == steps[0]).all() else None
+
+
+class Emitter:
+    """Writes one program."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.code = program.needed()
+        self.lines: list[str] = []
+        self.tables = 0
+
+    def body(self) -> list[str]:
+        """Every instruction; the outputs are left in their buffers."""
+        for group in self._groups():
+            first = group[0]
+            if isinstance(first, Elementwise) and first.out.size > UNROLLED:
+                self._loop([each for each in group if isinstance(each, Elementwise)])
+            else:
+                for each in group:
+                    self._single(each)
+        return self.lines
+
+    def _groups(self) -> Iterator[list[Instruction]]:
+        """Runs of elementwise instructions over as many entries, each entry using only its own of those before."""
+        group: list[Instruction] = []
+        for each in self.code:
+            if not (group and self._joins(each, group)):
+                if group:
+                    yield group
+                group = []
+            group.append(each)
+        if group:
+            yield group
+
+    @staticmethod
+    def _joins(each: Instruction, group: list[Instruction]) -> bool:
+        made = {other.out for other in group}
+        if (
+            not all(isinstance(other, Elementwise) for other in (*group, each))
+            or each.out.size != group[0].out.size
+        ):
+            return False
+        mine = (o for o in each.operands if isinstance(o, View) and o.buffer in made)
+        return all(stride(o.index.reshape(-1)) == (0, 1) or o.buffer.size == 1 for o in mine)
+
+    def declare(self, buffer: Buffer) -> None:
+        """An array for a buffer."""
+        self.lines.append(f"{'M' if buffer.kind == 'mask' else 'V'} {buffer.name}[{buffer.size}];")
+
+    def table(self, kind: str, values: Index | np.ndarray) -> str:
+        """A constant array; returns its name."""
+        self.tables += 1
+        name = f"table{self.tables}"
+        numbers = ", ".join(str(int(v)) if kind == "int" else literal(float(v)) for v in values)
+        self.lines.append(f"static const {kind} {name}[] = {{{numbers}}};")
+        return name
+
+    def entry(self, buffer: Buffer, place: int | str) -> str:
+        """One entry of a buffer, as a vector of lanes."""
+        if buffer.kind == "uniform":
+            return f"B({buffer.name}[{place}])"
+        return f"{buffer.name}[{place}]"
+
+    def at(self, operand: Operand, i: int) -> str:
+        """Entry i of an operand."""
+        if isinstance(operand, bool):
+            return "~M{}" if operand else "M{}"
+        if not isinstance(operand, View):
+            return f"B({literal(operand)})"
+        place = int(operand.index.reshape(-1)[i])
+        if operand.buffer.kind == "constant":
+            value = operand.buffer.values[place]
+            return (
+                self.at(bool(value), 0)
+                if operand.buffer.values.dtype == np.bool_
+                else self.at(float(value), 0)
+            )
+        return self.entry(operand.buffer, place)
+
+    def running(self, operand: Operand, variable: str = "i") -> str:
+        """Entry ``variable`` of an operand, inside a loop."""
+        if not isinstance(operand, View):
+            return self.at(operand, 0)
+        index = operand.index.reshape(-1)
+        if operand.buffer.kind == "constant":
+            values = operand.buffer.values[index]
+            if (values == values[0]).all():
+                return self.at(operand, 0)
+            text = f"B({self.table('T', values)}[{variable}])"
+            return f"({text} != V{{}})" if values.dtype == np.bool_ else text
+        spaced = stride(index)
+        if spaced is None:
+            return self.entry(operand.buffer, f"{self.table('int', index)}[{variable}]")
+        base, step = spaced
+        return self.entry(operand.buffer, f"{base} + {step} * {variable}" if step else base)
+
+    def _loop(self, group: list[Elementwise]) -> None:
+        used: set[Buffer] = {view.buffer for view in self.program.outputs}
+        for each in self.code:
+            if each not in group:
+                used.update(o.buffer for o in each.operands if isinstance(o, View))
+        inner = []
+        made: set[Buffer] = set()
+        for each in group:
+            texts = [
+                f"{o.buffer.name}_i" if isinstance(o, View) and o.buffer in made else self.running(o)
+                for o in each.operands
+            ]
+            kind = "M" if each.out.kind == "mask" else "V"
+            inner.append(f"const {kind} {each.out.name}_i = {each.text.format(*texts)};")
+            made.add(each.out)
+            if each.out in used:
+                self.declare(each.out)
+                inner.append(f"{each.out.name}[i] = {each.out.name}_i;")
+        self.lines.append(f"for (int i = 0; i < {group[0].out.size}; i++) {{ {' '.join(inner)} }}")
+
+    def _single(self, each: Instruction) -> None:
+        self.declare(each.out)
+        if isinstance(each, Elementwise):
+            for i in range(each.out.size):
+                text = each.text.format(*(self.at(o, i) for o in each.operands))
+                self.lines.append(f"{each.out.name}[{i}] = {text};")
+        elif isinstance(each, Gather):
+            self._gather(each)
+        elif isinstance(each, Reduce):
+            self._reduce(each)
+        else:
+            self._matmul(each)
+
+    def _gather(self, each: Gather) -> None:
+        """Runs of entries from one buffer become loops."""
+        start = 0
+        while start < len(each.sources):
+            buffer, place = each.sources[start]
+            stop = start + 1
+            while stop < len(each.sources) and each.sources[stop] == (buffer, place + stop - start):
+                stop += 1
+            if stop - start > UNROLLED and buffer.kind != "constant":
+                text = self.entry(buffer, f"{place} + i")
+                self.lines.append(
+                    f"for (int i = 0; i < {stop - start}; i++) {each.out.name}[{start} + i] = {text};"
+                )
+            else:
+                for i in range(start, stop):
+                    view = View(buffer, np.array([place + i - start]))
+                    self.lines.append(f"{each.out.name}[{i}] = {self.at(view, 0)};")
+            start = stop
+
+    def _reduce(self, each: Reduce) -> None:
+        (view,) = each.operands
+        rows, n = view.shape
+        for row in range(rows):
+            entries = view.with_index(view.index[row])
+            if n <= UNROLLED:
+                total = self.at(entries, 0)
+                for i in range(1, n):
+                    total = each.text.format(f"({total})", self.at(entries, i))
+                self.lines.append(f"{each.out.name}[{row}] = {total};")
+                continue
+            name = f"{each.out.name}[{row}]"
+            step = each.text.format(name, self.running(entries))
+            self.lines.append(f"{name} = {self.at(entries, 0)};")
+            self.lines.append(f"for (int i = 1; i < {n}; i++) {name} = {step};")
+
+    def pointer(self, view: View) -> str:
+        """Where the entries of a view lie one after the other, if need be in a copy."""
+        index = view.index.reshape(-1)
+        together = len(index) == 1 or stride(index) == (int(index[0]), 1)
+        if together and view.buffer.kind != "constant":
+            return f"{view.buffer.name} + {int(index[0])}"
+        self.tables += 1
+        name = f"copy{self.tables}"
+        if view.lanes:
+            self.lines.append(f"V {name}[{len(index)}];")
+            self.lines.append(f"for (int i = 0; i < {len(index)}; i++) {name}[i] = {self.running(view)};")
+        else:
+            self.lines.append(f"T {name}[{len(index)}];")
+            places = self.table("int", index)
+            self.lines.append(
+                f"for (int i = 0; i < {len(index)}; i++) {name}[i] = {view.buffer.name}[{places}[i]];"
+            )
+        return name
+
+    def _matmul(self, each: MatMul) -> None:
+        a, b = each.operands
+        if a.lanes and b.lanes:
+            return self._both(each, a, b)
+        if a.lanes:
+            for m in range(a.shape[0]):
+                self._row(f"{each.out.name} + {m * b.shape[1]}", a.with_index(a.index[m]), b)
+            return None
+        if b.shape[1] == 1:
+            return self._row(each.out.name, b.with_index(b.index[:, 0]), a.with_index(a.index.T))
+        for n in range(b.shape[1]):
+            self.tables += 1
+            column = f"column{self.tables}"
+            self.lines.append(f"V {column}[{a.shape[0]}];")
+            self._row(column, b.with_index(b.index[:, n]), a.with_index(a.index.T))
+            target = f"{each.out.name}[{b.shape[1]} * i + {n}]"
+            self.lines.append(f"for (int i = 0; i < {a.shape[0]}; i++) {target} = {column}[i];")
+        return None
+
+    def _row(self, out: str, x: View, w: View) -> None:
+        """out (N) = x (K) of the sample times w (K, N) of all."""
+        K, N = w.shape
+        down = stride(w.index[:, 0])
+        across = stride(w.index[0])
+        even = (
+            down
+            and across
+            and (w.index == down[0] + down[1] * np.arange(K)[:, None] + across[1] * np.arange(N)).all()
+        )
+        left = self.pointer(x)
+        if even and down and across:
+            right, strides = f"{w.buffer.name} + {down[0]}", f"{down[1]}, {across[1]}"
+        else:
+            right, strides = self.pointer(w), f"{N}, 1"
+        self.lines.append(f"product<{K}, {N}, {strides}>({left}, {right}, {out});")
+
+    def _both(self, each: MatMul, a: View, b: View) -> None:
+        (rows, K), N = a.shape, b.shape[1]
+        left, right = self.pointer(a), self.pointer(b)
+        self.lines.append(
+            f"for (int m = 0; m < {rows}; m++) for (int n = 0; n < {N}; n++) {{ V sum = {{}}; for (int k = 0; k < {K}; "
+            f"k++) sum += ({left})[{K} * m + k] * ({right})[{N} * k + n]; {each.out.name}[{N} * m + n] = sum; }}"
+        )
+
+    def write(self, view: View, target: str, sign: str = "=") -> None:
+        """Copy a view into an array of the caller, or add it there."""
+        n = view.index.size
+        if n <= UNROLLED:
+            self.lines += [f"{target}[{i}] {sign} {self.at(view, i)};" for i in range(n)]
+        elif n:
+            self.lines.append(f"for (int i = 0; i < {n}; i++) {target}[i] {sign} {self.running(view)};")

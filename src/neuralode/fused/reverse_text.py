@@ -1,0 +1,148 @@
+"""The VJP of f, and the reverse sweep of one step, as C++."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..tableaus import Tableau
+from .emit import Emitter, literal
+from .graph import Elementwise, Index, Instruction, MatMul, Program, View
+from .tableau_text import places, stage_inputs
+
+if TYPE_CHECKING:
+    from .source import Shape
+
+
+class Sums:
+    """How the gradients of shared tensors are summed over samples and steps.
+
+    A term that is an outer product of two vectors of the sample is summed over lanes as it is made; others lane by
+    lane, to be joined at the end, unless the same tensor has a term of the first kind.
+    """
+
+    def __init__(self, program: Program, outputs: Sequence[View]) -> None:
+        self.makers: dict[object, Instruction] = {each.out: each for each in program.instructions}
+        self.terms = [self._terms(view) for view in outputs]
+        self.by_lane = tuple(not any(self.outer_of(view) for view in terms) for terms in self.terms)
+
+    def _terms(self, view: View) -> list[View]:
+        """The summands of a view."""
+        maker = self.makers.get(view.buffer)
+        if not (isinstance(maker, Elementwise) and maker.text == "{0} + {1}"):
+            return [view]
+        index, found = view.index.reshape(-1), []
+        for operand in maker.operands:
+            if not isinstance(operand, View):
+                return [view]
+            found += self._terms(operand.with_index(operand.index.reshape(-1)[index]))
+        return found
+
+    def outer_of(self, view: View) -> tuple[View, View, int, int] | None:
+        """(x, y, base, step): entry base + m step + n of the gradient is sum_k x[k, m] y[k, n]."""
+        maker = self.makers.get(view.buffer)
+        if not isinstance(maker, MatMul) or view.index.size != maker.out.size:
+            return None
+        a, b = maker.operands
+        places = np.full(maker.out.size, -1)
+        places[view.index.reshape(-1)] = np.arange(maker.out.size)
+        if not (a.lanes and b.lanes) or (places < 0).any():
+            return None
+        grid = places.reshape(a.shape[0], b.shape[1])
+        left, right = a.with_index(a.index.T), b
+        for x, y, at in ((left, right, grid), (right, left, grid.T)):
+            step = _rows(at)
+            if step is not None:
+                return x, y, int(at[0, 0]), step
+        return None
+
+
+def _rows(grid: Index) -> int | None:
+    """The step between rows that each hold consecutive places."""
+    step = int(grid[1, 0] - grid[0, 0]) if len(grid) > 1 else grid.shape[1]
+    want = grid[0, 0] + step * np.arange(len(grid))[:, None] + np.arange(grid.shape[1])
+    return step if (grid == want).all() else None
+
+
+def vjp_text(
+    program: Program, shape: Shape, wanted: Sequence[int]
+) -> tuple[list[str], tuple[int, ...], tuple[bool, ...]]:
+    """(the function ``field_vjp``, sizes of the gradients of shared tensors, which are summed lane by lane)."""
+    from .source import entering, function
+
+    first = 2 + len(shape.lanes)
+    split = 1 + sum(place < first for place in wanted)
+    own, shared = program.outputs[:split], program.outputs[split:]
+    sums = Sums(program, shared)
+    outers = [[sums.outer_of(term) for term in terms] for terms in sums.terms]
+    program.outputs = list(own)
+    for terms, found in zip(sums.terms, outers, strict=True):
+        for term, outer in zip(terms, found, strict=True):
+            program.outputs += [term] if outer is None else list(outer[:2])
+    emitter = Emitter(program)
+    lines = emitter.body()
+    emitter.write(own[0], "pulled")
+    starts = np.cumsum([0, *shape.lanes])
+    for view, place in zip(own[1:], (p for p in wanted if p < first), strict=True):
+        emitter.write(view, f"(a_bar + {starts[place - 2]})", "+=")
+    for j, (terms, found) in enumerate(zip(sums.terms, outers, strict=True)):
+        for term, outer in zip(terms, found, strict=True):
+            if outer is None:
+                _lanewise(emitter, term, j, sums.by_lane[j])
+            else:
+                _outer(emitter, outer, j)
+    head = (
+        "static void field_vjp(V t, const V* __restrict y, const V* a, const T* const* shared, "
+        "const V* __restrict seed, V* __restrict pulled, V* a_bar, T* const* g)"
+    )
+    sizes = tuple(view.index.size for view in shared)
+    return function(head, [*entering(program.inputs, shape, ["seed"]), *lines]), sizes, sums.by_lane
+
+
+def _lanewise(emitter: Emitter, term: View, j: int, by_lane: bool) -> None:
+    if by_lane:
+        emitter.write(term, f"((V*)g[{j}])", "+=")
+    else:
+        text = f"lane_sum({emitter.running(term)})"
+        emitter.lines.append(f"for (int i = 0; i < {term.index.size}; i++) g[{j}][i] += {text};")
+
+
+def _outer(emitter: Emitter, outer: tuple[View, View, int, int], j: int) -> None:
+    x, y, base, step = outer
+    for k in range(len(x.index)):
+        left, right = (emitter.pointer(v.with_index(v.index[k])) for v in (x, y))
+        sizes = f"{x.shape[1]}, {y.shape[1]}, {step}"
+        emitter.lines.append(f"outer<{sizes}>({left}, {right}, g[{j}] + {base});")
+
+
+def sweep(tableau: Tableau) -> list[str]:
+    """``step_vjp``: from the cotangents of a step's end and stages to those of its start."""
+    inputs = stage_inputs(tableau)
+    kept = places(tableau)
+    rows = [tableau.stage_terms[i] for i in range(tableau.stages)]
+    rows += [tuple((kept[i], w) for i, w in terms) for terms in tableau.extra_terms]
+    lines = [
+        "// y_bar holds the cotangents of y so far, k_bar those of the stages; end_bar that of y1.",
+        "static void step_vjp(const Times& t, const Times& h, V step, const V* y, const V* a, const T* const* shared,",
+        "                     const V* k, const V* end_bar, V* k_bar, V* y_bar, V* a_bar, T* const* g, bool inside) {",
+        "    V at[N], pulled[N];",
+        "    for (int n = 0; n < N; n++) {",
+        "        const V rise = step * end_bar[n];",
+        "        y_bar[n] += end_bar[n];",
+        *(f"        k_bar[{i} * N + n] += {literal(w)} * rise;" for i, w in tableau.weight_terms),
+        "    }",
+    ]
+    for i in range(len(inputs) - 1, 0 if tableau.fsal else -1, -1):
+        node, slopes = inputs[i]
+        block = [f"for (int n = 0; n < N; n++) at[n] = y[n]{f' + step * ({slopes})' if i else ''};"]
+        block.append(
+            f"field_vjp(stage_time(t, h, {node!r}), at, a, shared, k_bar + {i} * N, pulled, a_bar, g);"
+        )
+        backs = "".join(f" k_bar[{j} * N + n] += {literal(w)} * rise;" for j, w in rows[i])
+        rise = " const V rise = step * pulled[n];" if backs else ""
+        block.append(f"for (int n = 0; n < N; n++) {{ y_bar[n] += pulled[n];{rise}{backs} }}")
+        extra = i >= tableau.stages
+        lines += ["    if (inside) {"] * extra + [f"    {line}" for line in block] + ["    }"] * extra
+    return [*lines, "}"]

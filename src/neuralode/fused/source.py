@@ -1,0 +1,139 @@
+"""The whole C++ text of one build."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import fx
+
+from ..tableaus import Tableau
+from . import reverse_text, tableau_text
+from .emit import Emitter
+from .graph import Buffer, MatMul, Program, Reduce, UnsupportedError
+from .lower import Lowering
+
+CPP = Path(__file__).parent / "cpp"
+CHEAP = 100  # vector operations of f below which two blocks of samples are solved in turn
+LARGEST = 100_000  # numbers of one sample that an evaluation of f may hold: more would not fit a stack
+
+
+@lru_cache(maxsize=8)
+def header(name: str) -> str:
+    """A file of ``cpp``."""
+    return (CPP / name).read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a build is for, besides f and the method: sizes, dtype, norm, register width in bytes."""
+
+    state: int
+    lanes: tuple[int, ...]
+    shared: tuple[int, ...]
+    dtype: torch.dtype
+    sup: bool
+    width: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """C++ text, and how the gradients of the shared tensors are summed: their sizes, and whether lane by lane."""
+
+    text: str
+    shared_sizes: tuple[int, ...] = ()
+    by_lane: tuple[bool, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """A name for the content."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:24]
+
+
+def lowered(module: fx.GraphModule, shape: Shape, cotangent: bool) -> Program:
+    """The program of f, or of its VJP."""
+    kinds = ["lane"] * (2 + len(shape.lanes)) + ["uniform"] * len(shape.shared) + ["lane"] * cotangent
+    program = Lowering(module, kinds, shape.dtype).program
+    size = sum(each.out.size for each in program.needed())
+    if size > LARGEST:
+        raise UnsupportedError(
+            f"f holds {size} numbers for one sample, more than the {LARGEST} that are fused: batched matrix products "
+            "of the eager backend suit it better"
+        )
+    return program
+
+
+def operations(program: Program) -> int:
+    """Roughly how many vector operations an evaluation of f takes."""
+    total = 0
+    for each in program.needed():
+        total += each.out.size
+        if isinstance(each, MatMul):
+            total += each.operands[0].index.size * each.operands[1].shape[1]
+        elif isinstance(each, Reduce):
+            total += each.operands[0].index.size
+    return total
+
+
+def entering(inputs: Sequence[Buffer], shape: Shape, names: Sequence[str]) -> list[str]:
+    """Declarations of a program's inputs from the arguments t, y, a, shared, and what follows."""
+    lines, offset = [f"const V {inputs[0].name}[1] = {{t}};", f"const V* {inputs[1].name} = y;"], 0
+    lanes = inputs[2 : 2 + len(shape.lanes)]
+    for buffer in lanes:
+        lines.append(f"const V* {buffer.name} = a + {offset};")
+        offset += buffer.size
+    shared = inputs[2 + len(lanes) : 2 + len(lanes) + len(shape.shared)]
+    lines += [f"const T* {buffer.name} = shared[{i}];" for i, buffer in enumerate(shared)]
+    rest = inputs[2 + len(lanes) + len(shared) :]
+    return lines + [f"const V* {b.name} = {name};" for b, name in zip(rest, names, strict=True)]
+
+
+def function(head: str, lines: Sequence[str]) -> list[str]:
+    """A C++ function."""
+    return [head + " {", *(f"    {line}" for line in lines), "}"]
+
+
+def field_text(program: Program, shape: Shape) -> list[str]:
+    """f of a block of samples."""
+    emitter = Emitter(program)
+    lines = emitter.body()
+    emitter.write(program.outputs[0], "out")
+    head = (
+        "static void field(V t, const V* __restrict y, const V* a, const T* const* shared, V* __restrict out)"
+    )
+    return function(head, [*entering(program.inputs, shape, ()), *lines])
+
+
+def write(
+    body: fx.GraphModule,
+    shape: Shape,
+    tableau: Tableau,
+    vjp: fx.GraphModule | None,
+    wanted: Sequence[int],
+) -> Source:
+    """The text for f (and, with ``vjp``, for gradients to y0 and the inputs ``wanted``) and a method."""
+    real = "float" if shape.dtype == torch.float32 else "double"
+    program = lowered(body, shape, False)
+    parts = [
+        f"#define REAL {real}",
+        f"#define BYTES {shape.width}",
+        header("lanes.hpp"),
+        header("math.hpp"),
+        header("matrix.hpp"),
+        f"constexpr int N = {shape.state}, A = {sum(shape.lanes)};",
+        *tableau_text.constants(tableau, shape.sup),
+        f"constexpr bool CHEAP = {str(operations(program) < CHEAP).lower()};",
+        *field_text(program, shape),
+        "static V measured(V squares);",
+        "static V gathered(V sum, V scaled);",
+        *tableau_text.forward(tableau),
+        header("queue.hpp"),
+        header("forward.hpp"),
+    ]
+    if vjp is None:
+        return Source("\n".join(parts) + "\n")
+    text, sizes, by_lane = reverse_text.vjp_text(lowered(vjp, shape, True), shape, wanted)
+    parts += [*text, *reverse_text.sweep(tableau), header("reverse.hpp")]
+    return Source("\n".join(parts) + "\n", sizes, by_lane)

@@ -1,0 +1,114 @@
+"""An explicit tableau as C++: the lines of one step, forward and in reverse, from the numbers that eager uses."""
+
+from ..tableaus import Tableau
+from ..tableaus.tableau import Terms
+from .emit import literal
+
+
+def constants(tableau: Tableau, sup: bool) -> list[str]:
+    """What ``cpp/forward.hpp`` wants to know of a method, and of the norm."""
+    return [
+        f"constexpr int STAGES = {tableau.stages}, EXTRA = {tableau.extra};",
+        f"constexpr int EVALUATIONS = {tableau.stages - tableau.fsal};",
+        f"constexpr bool FSAL = {str(tableau.fsal).lower()}, SUP = {str(sup).lower()};",
+    ]
+
+
+def total(terms: Terms, places: tuple[int, ...] | None = None) -> str:
+    """sum_i w_i k_i at entry n."""
+    stages = [(i if places is None else places[i], weight) for i, weight in terms]
+    return " + ".join(f"{literal(w)} * k[{i} * N + n]" for i, w in stages) or "V{}"
+
+
+def places(tableau: Tableau) -> tuple[int, ...]:
+    """Where the stages of the dense output stand among all."""
+    return (*tableau.kept, *range(tableau.stages, tableau.stages + tableau.extra))
+
+
+def stage_inputs(tableau: Tableau) -> list[tuple[float, str]]:
+    """(node, sum of slopes) of every stage, the extra ones included."""
+    own = [(c, total(terms)) for c, terms in zip(tableau.nodes, tableau.stage_terms, strict=True)]
+    after = zip(tableau.extra_nodes, tableau.extra_terms, strict=True)
+    return own + [(c, total(terms, places(tableau))) for c, terms in after]
+
+
+def evaluate(i: int, c: float, slopes: str, target: str = "y1") -> list[str]:
+    """Stage i into k, its input into ``target``."""
+    return [
+        f"    for (int n = 0; n < N; n++) {target}[n] = y[n] + step * ({slopes});",
+        f"    field(stage_time(t, h, {c!r}), {target}, a, shared, k + {i} * N);",
+    ]
+
+
+def forward(tableau: Tableau) -> list[str]:
+    """The functions ``stages``, ``extra_stages``, ``error_ratio`` and ``dense``."""
+    inputs = stage_inputs(tableau)
+    arguments = "const Times& t, const Times& h, V step, const V* y, const V* a, const T* const* shared, V* k"
+    lines = [f"static void stages({arguments}, V* y1) {{"]
+    if not tableau.fsal:
+        lines.append("    field(stage_time(t, h, 0.0), y, a, shared, k);")
+    for i in range(1, tableau.stages):
+        lines += evaluate(i, *inputs[i])
+    if not tableau.fsal:
+        lines.append(
+            f"    for (int n = 0; n < N; n++) y1[n] = y[n] + step * ({total(tableau.weight_terms)});"
+        )
+    lines += ["}", f"static void extra_stages({arguments}) {{", "    V y1[N];"]
+    for i in range(tableau.stages, tableau.stages + tableau.extra):
+        lines += evaluate(i, *inputs[i])
+    return [*lines, "}", *_error(tableau), *_dense(tableau)]
+
+
+def _error(tableau: Tableau) -> list[str]:
+    lines = [
+        "static Times error_ratio(V step, const V* y, const V* y1, const V* k, T rtol, T atol) {",
+        "    V first = {}, second = {};",
+        "    for (int n = 0; n < N; n++) {",
+        "        const V scale = greater(magnitude(y[n]), magnitude(y1[n])) * rtol + atol;",
+        f"        first = gathered(first, step * ({total(tableau.error_terms)}) / scale);",
+    ]
+    if tableau.damping_terms:
+        lines.append(f"        second = gathered(second, step * ({total(tableau.damping_terms)}) / scale);")
+    lines += ["    }", "    first = measured(first), second = measured(second);"]
+    if tableau.damping_terms:
+        lines.append("    const V whole = root(first * first + T(0.01) * second * second);")
+        lines.append("    first = first == 0 ? V{} : first * (first / whole);")
+    return [*lines, "    return widened(first);", "}"]
+
+
+def _dense(tableau: Tableau) -> list[str]:
+    rows = tableau.dense_bernstein
+    n = len(rows[0])
+    numbers = ", ".join("{" + ", ".join(map(repr, row)) + "}" for row in rows)
+    return [
+        f"static constexpr int DENSE = {len(rows)};",
+        f"static constexpr int DENSE_STAGE[] = {{{', '.join(map(str, places(tableau)))}}};",
+        f"static constexpr double DENSE_ROW[][{n}] = {{{numbers}}};",
+        "// Weights b_i(theta) of the stages, from coefficients of theta^k (1 - theta)^(n - k), k = 1 ... n.",
+        "static void dense_weights(const Times& theta, V* weight) {",
+        f"    Times basis[{n}], w;",
+        "    for (int p = 0; p < C; p++) {",
+        "        const VD up = theta.part[p], down = 1 - up;",
+        "        VD power = up;",
+        f"        for (int j = 0; j < {n}; j++, power *= up) basis[j].part[p] = power;",
+        "        power = down;",
+        f"        for (int j = {n} - 2; j >= 0; j--, power *= down) basis[j].part[p] *= power;",
+        "    }",
+        "    for (int i = 0; i < DENSE; i++) {",
+        "        for (int p = 0; p < C; p++) {",
+        "            w.part[p] = VD{};",
+        f"            for (int j = 0; j < {n}; j++) w.part[p] += DENSE_ROW[i][j] * basis[j].part[p];",
+        "        }",
+        "        weight[i] = rounded(w);",
+        "    }",
+        "}",
+        "static void dense(const Times& theta, V step, const V* y, const V* k, V* out) {",
+        "    V weight[DENSE];",
+        "    dense_weights(theta, weight);",
+        "    for (int n = 0; n < N; n++) {",
+        "        V slope = {};",
+        "        for (int i = 0; i < DENSE; i++) slope += weight[i] * k[DENSE_STAGE[i] * N + n];",
+        "        out[n] = y[n] + step * slope;",
+        "    }",
+        "}",
+    ]

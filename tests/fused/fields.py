@@ -1,0 +1,38 @@
+"""Vector fields for the tests of the fused backend, float64."""
+
+import torch
+from torch import Tensor, nn
+
+D = torch.float64
+
+
+def lotka_volterra(t: Tensor, y: Tensor) -> Tensor:
+    x, z = y[..., 0], y[..., 1]
+    return torch.stack((1.5 * x - x * z, x * z - 3.0 * z), -1)
+
+
+def van_der_pol(t: Tensor, y: Tensor, mu: Tensor) -> Tensor:
+    return torch.stack((y[:, 1], mu * (1 - y[:, 0] ** 2) * y[:, 1] - y[:, 0]), 1)
+
+
+def lorenz(t: Tensor, y: Tensor, rho: Tensor) -> Tensor:
+    x, v, z = y.unbind(-1)
+    return torch.stack((10 * (v - x), x * (rho - z) - v, x * v - 8 / 3 * z), -1)
+
+
+class Spiral(nn.Module):
+    """A small network on y**3 that turns with time."""
+
+    def __init__(self, width: int = 20, dtype: torch.dtype = D) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        layers = (nn.Linear(2, width), nn.Tanh(), nn.LayerNorm(width), nn.SiLU(), nn.Linear(width, 2))
+        self.net = nn.Sequential(*layers).to(dtype)
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.net(y**3) * torch.cos(t) - 0.1 * y
+
+
+def states(samples: int, size: int, seed: int = 0, dtype: torch.dtype = D) -> Tensor:
+    """Random initial values in [0.5, 1.5]."""
+    return torch.rand(samples, size, generator=torch.Generator().manual_seed(seed), dtype=dtype) + 0.5

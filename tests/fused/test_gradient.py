@@ -1,0 +1,112 @@
+"""Gradients of the fused solve are those of the eager one."""
+
+import pytest
+import torch
+
+from fused.fields import D, Spiral, lotka_volterra, states, van_der_pol
+from neuralode import methods, solve
+
+EXPLICIT = [m.name for m in methods() if m.tableau is not None]
+EXACT = 1e-12  # relative, of the norm; the same steps differ by rounding alone
+
+
+def gradients(f, span, y0, wanted, backend, **options):
+    y0 = y0.clone().requires_grad_()
+    solution = solve(f, span, y0, backend=backend, **options)
+    weights = torch.linspace(1, 2, solution.y.numel(), dtype=y0.dtype).reshape(solution.y.shape)
+    loss = (solution.y * weights).sum() + (solution.y1**2).sum()
+    return torch.autograd.grad(loss, (y0, *wanted))
+
+
+def assert_same_gradients(f, span, y0, wanted, bound=EXACT, **options):
+    eager = gradients(f, span, y0, wanted, "eager", **options)
+    fused = gradients(f, span, y0, wanted, "fused", **options)
+    for a, b in zip(eager, fused, strict=True):
+        assert (a - b).norm() <= bound * a.norm(), (a, b)
+
+
+@pytest.mark.parametrize("batch", ["independent", None])
+def test_smoke_spiral(batch):
+    f = Spiral()
+    y0 = states(20, 2) if batch else states(1, 2)[0]
+    times = torch.linspace(0, 3, 7, dtype=D)
+    assert_same_gradients(f, (0.0, 3.0), y0, tuple(f.parameters()), t_eval=times, batch=batch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", EXPLICIT)
+def test_every_explicit_method(method):
+    adaptive = next(m for m in methods() if m.name == method).adaptive
+    settings = {} if adaptive else {"step": 0.1}
+    times = torch.linspace(0, 2, 7, dtype=D)
+    f = Spiral(4)
+    options = {"method": method, "t_eval": times, "batch": "independent", **settings}
+    assert_same_gradients(f, (0.0, 2.0), states(9, 2), tuple(f.parameters()), **options)
+
+
+@pytest.mark.slow
+def test_arguments_of_each_sample_and_of_all():
+    mu = torch.linspace(1, 5, 20, dtype=D).requires_grad_()
+    assert_same_gradients(van_der_pol, (0.0, 2.0), states(20, 2), (mu,), args=(mu,), batch="independent")
+    matrix = torch.randn(2, 5, dtype=D, generator=torch.Generator().manual_seed(0)).requires_grad_()
+
+    def twice(t, y, w):
+        return torch.tanh(y @ w) @ w.T - torch.nn.functional.softplus(y)
+
+    assert_same_gradients(twice, (0.0, 1.0), states(20, 2), (matrix,), args=(matrix,), batch="independent")
+
+
+@pytest.mark.slow
+def test_closed_over_tensors_and_what_is_computed_of_them():
+    rate = torch.tensor([1.0, 0.5], dtype=D, requires_grad=True)
+    derived = rate.exp() * 0.1
+
+    def f(t, y):
+        normal = rate / rate.norm()
+        return lotka_volterra(t, y) * normal[0] + derived * torch.sin(t)
+
+    y0 = states(5, 2)
+    found = []
+    for backend in ("eager", "fused"):
+        solution = solve(f, (0.0, 1.0), y0, batch="independent", backend=backend)
+        found.append(torch.autograd.grad(solution.y1.sum(), rate, retain_graph=True)[0])
+    torch.testing.assert_close(found[1], found[0], rtol=EXACT, atol=EXACT)
+
+
+@pytest.mark.slow
+def test_times():
+    for batch, y0 in (("independent", states(3, 2)), (None, states(1, 2)[0])):
+        found = []
+        for backend in ("eager", "fused"):
+            t1 = torch.tensor(1.0, dtype=D, requires_grad=True)
+            t0 = torch.tensor(0.1, dtype=D, requires_grad=True)
+            solution = solve(lotka_volterra, (t0, t1), y0, batch=batch, backend=backend)
+            found.append(torch.stack(torch.autograd.grad(solution.y1.sum(), (t0, t1))))
+        torch.testing.assert_close(found[1], found[0], rtol=EXACT, atol=EXACT)
+
+
+@pytest.mark.slow
+def test_training_builds_once(monkeypatch):
+    from neuralode.fused import field
+
+    f = Spiral(6)
+    optimizer = torch.optim.SGD(f.parameters(), 0.1)
+    losses = []
+    for step in range(3):
+        if step:
+            monkeypatch.setattr(field, "trace", lambda *_: pytest.fail("traced again"))
+        solution = solve(f, (0.0, 1.0), states(4, 2), batch="independent", backend="fused")
+        loss = (solution.y1**2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[2] < losses[1] < losses[0]
+
+
+@pytest.mark.slow
+def test_second_derivatives_are_refused():
+    y0 = states(2, 2).requires_grad_()
+    solution = solve(lotka_volterra, (0.0, 1.0), y0, batch="independent", backend="fused")
+    with pytest.raises(NotImplementedError, match="create_graph"):
+        torch.autograd.grad(solution.y1.sum(), y0, create_graph=True)
