@@ -29,11 +29,12 @@ NEAR = 1e3
 class Steady:
     """The integration ends where dy/dt has become small, and y1 is the zero of f next to it.
 
-    Small: the solve's norm (rms) of f / (atol + rtol |y|), per unit of time, is below one; per sample with
-    batch="independent"; and so must df/dt be, or the zero of f moves on. t1 may be infinite. The state is then moved onto the zero of f, at the time reached, by
-    Newton's iteration, and y1 is a differentiable function of all that f depends on, to second derivatives; its
-    derivatives with respect to y0, t0 and t1 are zero. Memory and cost of the gradient do not depend on the number of
-    steps: one system with df/dy, dense up to 256 unknowns of a sample, by GMRES above.
+    Small: the solve's norm (rms) of f / (atol + rtol |y|), per unit of time, is below one, per sample with
+    batch="independent"; and so is df/dt, or the zero of f would move on. t1 may be infinite. The state is then moved
+    onto the zero of f, at the time reached, by Newton's iteration, and y1 is a differentiable function of all that f
+    depends on, to second derivatives; its derivatives with respect to y0, t0 and t1 are zero. Memory and cost of the
+    gradient do not depend on the number of steps: one system with df/dy, dense up to 256 unknowns of a sample, by GMRES
+    above.
 
     Args:
         rtol, atol: numbers; None: those of the solve.
