@@ -19,6 +19,16 @@ REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 transforming = torch._C._are_functorch_transforms_active
 
 
+def mapped(tensor: Tensor) -> bool:
+    """Whether torch.func.vmap hides the values of a tensor."""
+    functorch = torch._C._functorch
+    while transforming() and functorch.is_functorch_wrapped_tensor(tensor):
+        if functorch.is_batchedtensor(tensor):
+            return True
+        tensor = functorch.get_unwrapped(tensor)
+    return False
+
+
 def stage_times(t: Size, h: Size, nodes: tuple[float, ...], y: Tensor) -> tuple[Tensor, ...]:
     """t + c h for every node c, each rounded once to y's real dtype; shape () or (B, 1, ..., 1)."""
     dtype = REAL.get(y.dtype, y.dtype)

@@ -13,7 +13,7 @@ from .control import CONTROLLERS, NORMS, Norm, StepControl, Tolerance, rounding_
 from .field import Split, Tally, VectorField
 from .layout import Layout, RealPairs, leaves
 from .methods import Method
-from .ops import Size, transforming
+from .ops import Size, mapped, transforming
 from .pair import check_pair, check_separable
 from .progress import Progress
 from .registry import METHODS
@@ -107,7 +107,7 @@ def check_callable(f: Any, method: Method) -> None:
         raise TypeError(f"f must be callable as f(t, y, *args), got {type(f).__name__}")
 
 
-def check_state(y0: Any, batch: str | None) -> tuple[Tensor, Layout | None]:
+def check_state(y0: Any, batch: str | None, given_steps: bool) -> tuple[Tensor, Layout | None]:
     """y0 as one tensor, and the layout that leads back to the user's pytree (None for a plain tensor)."""
     found = [("", y0)] if isinstance(y0, Tensor) else list(leaves(y0, ""))
     if not found:
@@ -120,10 +120,12 @@ def check_state(y0: Any, batch: str | None) -> tuple[Tensor, Layout | None]:
             raise TypeError(
                 f"{name} is {leaf.dtype}, accepted: float32, float64, complex64, complex128; try {name}.float()"
             )
-        if transforming() and torch._C._functorch.is_batchedtensor(leaf):
+        if mapped(leaf):
+            if given_steps:
+                continue
             raise ValueError(
-                f"{name} is mapped by torch.func.vmap: call solve once on the whole batch, with batch='independent' "
-                "for steps of each sample's own"
+                f"{name} is mapped by torch.func.vmap, which hides the values that steps are chosen by: call solve "
+                "once on the whole batch, with batch='independent' for steps of each sample's own; or give step="
             )
         bad = (~torch.isfinite(leaf.detach())).reshape(-1)
         if leaf.numel() and bad.any():
@@ -213,7 +215,7 @@ def prepare(
     args = args if isinstance(args, tuple) else (args,)
     method = METHODS[options.method]
     check_callable(f, method)
-    given, inner = check_state(y0, options.batch)
+    given, inner = check_state(y0, options.batch, options.step is not None)
     rtol, atol = (check_tolerance(name, getattr(options, name), given, inner) for name in ("rtol", "atol"))
     if method.state == "pair":
         check_pair(method.name, given, inner)

@@ -267,6 +267,33 @@ def test_vmap_says_what_to_do(y0):
         torch.func.vmap(lambda y: neuralode.solve(lambda t, y: -y, (0.0, 1.0), y).y1)(y0.detach())
 
 
+@pytest.mark.parametrize("method", ["rk4", "dopri5", "vern7", "leapfrog"])
+def test_vmap_over_given_steps(method, y0):
+    """No value decides there; of a gradient too."""
+    rates = torch.tensor([0.3, 1.0, 2.0], dtype=torch.float64)
+    pair = method == "leapfrog"
+
+    def end(rate, y):
+        f = (
+            (lambda t, s: (s[1], -rate * s[0]))
+            if pair
+            else (lambda t, y: -rate * torch.sin(y) + torch.cos(t))
+        )
+        found = neuralode.solve(f, (0.0, 1.0), (y, y) if pair else y, method=method, step=0.1).y1
+        return found[0] if pair else found
+
+    def both(rate, y):
+        return end(rate, y), torch.func.grad(lambda r: end(r, y).sum())(rate)
+
+    y = y0.detach()
+    got = torch.func.vmap(both)(rates, y)
+    want = [
+        torch.stack(parts) for parts in zip(*(both(r, x) for r, x in zip(rates, y, strict=True)), strict=True)
+    ]
+    for g, w in zip(got, want, strict=True):
+        close(g, w, 1e-13)
+
+
 def test_autocast_is_entered_again_in_the_reverse_sweep():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 8))

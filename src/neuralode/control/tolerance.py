@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..ops import mapped
 from .norms import MEASURES, Norm, error_ratio
 
 # Of the rounding unit: what a Newton iteration can still resolve where no tolerance is asked for.
@@ -61,5 +62,5 @@ class Tolerance:
 def rounding_level(y0: Tensor, norm: Norm, batch: str | None) -> Tolerance:
     """The tolerance that stands for "as well as the dtype of y0 allows"."""
     unit = ROUNDING * torch.finfo(y0.dtype).eps
-    size = float(y0.detach().abs().max()) if y0.numel() else 1.0
+    size = float(y0.detach().abs().max()) if y0.numel() and not mapped(y0) else 1.0
     return Tolerance(unit, unit * size if size > 0 else unit, norm, batch, given=False)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..methods import Step
+from ..ops import mapped
 from ..output import Keeping, Marks, Recorder, Tape
 from ..problem import Problem
 from ..solution import Status
@@ -104,7 +105,8 @@ def fixed(problem: Problem, recorder: Recorder) -> End:
         stop = keep(p, recorder, before, t1 - t, t1, trial.step)
         if stop is not None:
             return End(Status.EVENT, s, stop, t1 - t)
-        finite.append(torch.isfinite(s.y.detach()).all())
+        if not mapped(s.y):
+            finite.append(torch.isfinite(s.y.detach()).all())
     if finite and not torch.stack(finite).all():
         bad = int(torch.stack(finite).int().argmin())
         t, t1 = p.grid[bad], p.grid[bad + 1]

@@ -30,7 +30,7 @@ class Direct:
             if transforming() and "vmap" in str(error):
                 raise ValueError(
                     "solve decides on values, which torch.func.vmap hides: call it once on the whole batch, with "
-                    "batch='independent' for steps of each sample's own"
+                    "batch='independent' for steps of each sample's own; or give step= to an explicit method"
                 ) from error
             raise
 
