@@ -3,6 +3,8 @@
 The unknowns are the slopes: k_i = f(t + c_i h, y + h sum_j<i a_ij k_j + h gamma k_i).
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -14,24 +16,31 @@ from .method import Carry, Field, Method, Stages, Step
 from .stage import StageSolver, retaken, solve_stages
 
 
-def diagonal(tableau: DiagonalTableau) -> Method:
-    """The method of a tableau."""
-    first = 1 if tableau.explicit_first else 0
+@dataclass(frozen=True)
+class Staged:
+    """The steps of a tableau."""
 
-    def init(f: Field, t: Size, y: Tensor) -> Carry:
-        return (f(stage_times(t, t * 0.0, (0.0,), y)[0], y),) if first else ()
+    tableau: DiagonalTableau
 
-    def base(h: Size, y: Tensor, i: int, slopes: list[Tensor]) -> Tensor:
-        return combine(y, h, tableau.stage_terms[i], slopes) if i else y
+    @property
+    def first(self) -> int:
+        """The first stage that is solved for."""
+        return 1 if self.tableau.explicit_first else 0
 
-    def step(f: Field, t: Size, h: Size, y: Tensor, carry: Carry, work: Work) -> Step:
+    def init(self, f: Field, t: Size, y: Tensor) -> Carry:
+        """f(t0, y0), where a step begins with it."""
+        return (f(stage_times(t, t * 0.0, (0.0,), y)[0], y),) if self.first else ()
+
+    def step(self, f: Field, t: Size, h: Size, y: Tensor, carry: Carry, work: Work) -> Step:
+        """One step, with its error where the tableau estimates it."""
+        tableau = self.tableau
         times = stage_times(t, h, tableau.nodes, y)
 
         def stages(solve: StageSolver) -> list[Tensor]:
             slopes = list(carry)
-            for i in range(first, tableau.stages):
+            for i in range(self.first, tableau.stages):
                 guess = combine(None, 1.0, tableau.guesses[i], slopes) if i else torch.zeros_like(y)
-                slopes.append(solve(times[i], base(h, y, i, slopes), guess))
+                slopes.append(solve(times[i], self._base(h, y, i, slopes), guess))
             return slopes
 
         found = solve_stages(f, times[0], h, y, tableau.gamma, work, stages)
@@ -39,23 +48,33 @@ def diagonal(tableau: DiagonalTableau) -> Method:
         error = combine(None, h, tableau.error_terms, found.parts) if tableau.error_terms else None
         if error is not None and tableau.smooth:
             error = found.factored.solve(f.rows(error)).reshape(y.shape)
-        carry = following(f, times[-1], y1, found.parts)
+        carry = self._following(f, times[-1], y1, found.parts)
         ending = (found.work, found.calls, found.jacobians, found.trouble)
         return Step(y1, error, carry, tuple(found.parts), *ending)
 
-    def retake(f: Field, t: Size, h: Size, y: Tensor, carry: Carry, stages: Stages) -> Step:
-        times, slopes = stage_times(t, h, tableau.nodes, y), list(carry)
-        for i in range(first, tableau.stages):
-            slopes.append(retaken(f, times[i], h, tableau.gamma, base(h, y, i, slopes), stages[i]))
-        y1 = combine(y, h, tableau.weight_terms, slopes)
-        return Step(y1, None, following(f, times[-1], y1, slopes), tuple(slopes))
+    def retake(self, f: Field, t: Size, h: Size, y: Tensor, carry: Carry, stages: Stages) -> Step:
+        """A recorded step as a differentiable function."""
+        times, slopes = stage_times(t, h, self.tableau.nodes, y), list(carry)
+        for i in range(self.first, self.tableau.stages):
+            base = self._base(h, y, i, slopes)
+            slopes.append(retaken(f, times[i], h, self.tableau.gamma, base, stages[i]))
+        y1 = combine(y, h, self.tableau.weight_terms, slopes)
+        return Step(y1, None, self._following(f, times[-1], y1, slopes), tuple(slopes))
 
-    def following(f: Field, t1: Tensor, y1: Tensor, slopes: list[Tensor]) -> Carry:
+    def _base(self, h: Size, y: Tensor, i: int, slopes: list[Tensor]) -> Tensor:
+        """y + h sum_j<i a_ij k_j."""
+        return combine(y, h, self.tableau.stage_terms[i], slopes) if i else y
+
+    def _following(self, f: Field, t1: Tensor, y1: Tensor, slopes: list[Tensor]) -> Carry:
         """f(t1, y1) where a step begins with it; a stiffly accurate method has solved for it already."""
-        if not first:
+        if not self.first:
             return ()
-        return (slopes[-1] if tableau.stiffly_accurate else f(t1, y1),)
+        return (slopes[-1] if self.tableau.stiffly_accurate else f(t1, y1),)
 
+
+def diagonal(tableau: DiagonalTableau) -> Method:
+    """The method of a tableau."""
+    staged = Staged(tableau)
     return Method(
         name=tableau.name,
         order=tableau.order,
@@ -64,13 +83,13 @@ def diagonal(tableau: DiagonalTableau) -> Method:
         adaptive=tableau.error is not None,
         error_order=tableau.error_order,
         dense_order=tableau.dense_order,
-        evaluations=tableau.stages - first,
-        init=init,
-        step=step,
+        evaluations=tableau.stages - staged.first,
+        init=staged.init,
+        step=staged.step,
         dense=polynomial(tableau.dense_bernstein),
         source=tableau.source,
         begin=begin,
-        retake=retake,
+        retake=staged.retake,
         real=True,
         gradients=("direct", "discrete", "checkpointed", "interpolated", "steady"),
         repeatable=True,

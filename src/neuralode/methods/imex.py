@@ -3,6 +3,8 @@
 Additive methods of Kennedy & Carpenter, Appl. Numer. Math. 44 (2003) 139-181, eqs. 3 to 5.
 """
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from ..ops import Size, combine, stage_times
@@ -15,61 +17,76 @@ from .stage import StageSolver, retaken, solve_stages
 Slopes = tuple[list[Tensor], list[Tensor]]
 
 
-def imex(tableau: ImexTableau) -> Method:
-    """The method of a tableau. A step's first stage is explicit in both parts."""
-    s, gamma = tableau.stages, tableau.implicit.gamma
+@dataclass(frozen=True)
+class Additive:
+    """The steps of a tableau. A step's first stage is explicit in both parts."""
 
-    def base(h: Size, y: Tensor, i: int, slopes: Slopes) -> Tensor:
-        half = combine(y, h, tableau.explicit_terms[i], slopes[0])
-        return combine(half, h, tableau.implicit.stage_terms[i], slopes[1])
+    tableau: ImexTableau
 
-    def step(f: SplitField, t: Size, h: Size, y: Tensor, carry: Carry, work: Work) -> Step:
-        times = stage_times(t, h, tableau.implicit.nodes, y)
+    def step(self, f: SplitField, t: Size, h: Size, y: Tensor, carry: Carry, work: Work) -> Step:
+        """One step, with its error."""
+        tableau, implicit = self.tableau, self.tableau.implicit
+        times = stage_times(t, h, implicit.nodes, y)
         start = f.parts(times[0], y)
 
         def stages(solve: StageSolver) -> Slopes:
             slopes = [start[0]], [start[1]]
-            for i in range(1, s):
-                known = base(h, y, i, slopes)
-                slopes[1].append(
-                    solve(times[i], known, combine(None, 1.0, tableau.implicit.guesses[i], slopes[1]))
-                )
-                slopes[0].append(f.explicit(times[i], combine(known, h, ((0, gamma),), slopes[1][-1:])))
+            for i in range(1, tableau.stages):
+                known = self._base(h, y, i, slopes)
+                guess = combine(None, 1.0, implicit.guesses[i], slopes[1])
+                self._add(f, times[i], h, known, slopes, solve(times[i], known, guess))
             return slopes
 
-        found = solve_stages(f.implicit, times[0], h, y, gamma, work, stages)
+        found = solve_stages(f.implicit, times[0], h, y, implicit.gamma, work, stages)
         both = (*found.parts[0], *found.parts[1])
         y1 = combine(y, h, tableau.weight_terms, both)
         error = combine(None, h, tableau.error_terms, both)
         # Each part is evaluated once at the first stage; the explicit one once more at every other.
-        return Step(y1, error, (), both, found.work, found.calls + s + 1, found.jacobians, found.trouble)
+        calls = found.calls + tableau.stages + 1
+        return Step(y1, error, (), both, found.work, calls, found.jacobians, found.trouble)
 
-    def retake(f: SplitField, t: Size, h: Size, y: Tensor, carry: Carry, stages: Stages) -> Step:
-        times = stage_times(t, h, tableau.implicit.nodes, y)
+    def retake(self, f: SplitField, t: Size, h: Size, y: Tensor, carry: Carry, stages: Stages) -> Step:
+        """A recorded step as a differentiable function."""
+        s, implicit = self.tableau.stages, self.tableau.implicit
+        times = stage_times(t, h, implicit.nodes, y)
         start = f.parts(times[0], y)
         slopes = [start[0]], [start[1]]
         for i in range(1, s):
-            known = base(h, y, i, slopes)
-            slopes[1].append(retaken(f.implicit, times[i], h, gamma, known, stages[s + i]))
-            slopes[0].append(f.explicit(times[i], combine(known, h, ((0, gamma),), slopes[1][-1:])))
+            known = self._base(h, y, i, slopes)
+            slope = retaken(f.implicit, times[i], h, implicit.gamma, known, stages[s + i])
+            self._add(f, times[i], h, known, slopes, slope)
         both = (*slopes[0], *slopes[1])
-        return Step(combine(y, h, tableau.weight_terms, both), None, (), both)
+        return Step(combine(y, h, self.tableau.weight_terms, both), None, (), both)
 
+    def _base(self, h: Size, y: Tensor, i: int, slopes: Slopes) -> Tensor:
+        """y with what the stages before the i-th add to it."""
+        half = combine(y, h, self.tableau.explicit_terms[i], slopes[0])
+        return combine(half, h, self.tableau.implicit.stage_terms[i], slopes[1])
+
+    def _add(self, f: SplitField, t: Tensor, h: Size, known: Tensor, slopes: Slopes, slope: Tensor) -> None:
+        """A stage whose implicit slope is known, with the explicit one there."""
+        slopes[1].append(slope)
+        slopes[0].append(f.explicit(t, combine(known, h, ((0, self.tableau.implicit.gamma),), (slope,))))
+
+
+def imex(tableau: ImexTableau) -> Method:
+    """The method of a tableau."""
+    additive = Additive(tableau)
     return Method(
         name=tableau.name,
         order=tableau.order,
-        stages=s,
+        stages=tableau.stages,
         kind="implicit-explicit Runge-Kutta",
         adaptive=True,
         error_order=tableau.error_order,
         dense_order=tableau.dense_order,
-        evaluations=2 * s,
+        evaluations=2 * tableau.stages,
         init=lambda f, t, y: (),
-        step=step,
+        step=additive.step,
         dense=polynomial(tableau.dense_bernstein),
         source=tableau.source,
         begin=begin,
-        retake=retake,
+        retake=additive.retake,
         real=True,
         gradients=("direct", "discrete", "checkpointed"),
         repeatable=True,
