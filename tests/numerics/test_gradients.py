@@ -8,6 +8,7 @@ from torch import nn
 
 import neuralode
 from neuralode import Backsolve
+from problems.sensitivities import PREY, prey
 
 GRADIENTS = ["direct", "discrete", "checkpointed", "interpolated", "backsolve"]
 BATCHES = [None, "lockstep", "independent"]
@@ -189,35 +190,12 @@ def test_discrete_is_the_gradient_of_the_steps_taken(batch, y0, weight):
         close(a, b, 1e-13)
 
 
-# Forward variational equations of Lotka-Volterra, two orders agreeing.
-LV_X = (
-    1.96599605472817,
-    0.188568777078059,
-    2.16055752356262,
-    0.188568777078059,
-    0.563182794168198,
-    0.939651287153080,
-)
-LV_Y = (
-    -2.74397915592018,
-    0.211713489146683,
-    -6.25677051722082,
-    -0.697977588989358,
-    -1.70901768059793,
-    -2.74397915592018,
-)
-
-
 @pytest.mark.parametrize("gradient", [*GRADIENTS, Backsolve(rtol=1e-11, atol=1e-11, norm="full")], ids=str)
 def test_reference_sensitivities(gradient):
     y0 = torch.ones(2, dtype=torch.float64, requires_grad=True)
     p = torch.tensor([1.5, 1.0, 3.0, 1.0], dtype=torch.float64, requires_grad=True)
-
-    def f(t, y, p):
-        return torch.stack((p[0] * y[0] - p[1] * y[0] * y[1], -p[2] * y[1] + p[3] * y[0] * y[1]))
-
-    y1 = neuralode.solve(f, (0.0, 10.0), y0, args=(p,), gradient=gradient, rtol=1e-11, atol=1e-11).y1
-    for value, want in ((y1[0], LV_X), (y1[1], LV_Y)):
+    y1 = neuralode.solve(prey, (0.0, 10.0), y0, args=(p,), gradient=gradient, rtol=1e-11, atol=1e-11).y1
+    for value, want in zip(y1, PREY, strict=True):
         got = torch.cat(torch.autograd.grad(value, [y0, p], retain_graph=True))
         close(got, torch.tensor(want, dtype=torch.float64), 1e-7)
 

@@ -8,13 +8,10 @@ import torch
 
 import neuralode
 from neuralode import Interpolated
+from problems.sensitivities import PREY, prey
 
 F64 = torch.float64
 # Reference sensitivities by forward variational equations, two orders agreeing: rows are outputs, columns inputs.
-LOTKA_VOLTERRA = (
-    (1.96599605472817, 0.188568777078059, 2.16055752356262, 0.188568777078059, 0.563182794168198, 0.939651287153080),
-    (-2.74397915592018, 0.211713489146683, -6.25677051722082, -0.697977588989358, -1.70901768059793, -2.74397915592018),
-)  # fmt: skip
 VAN_DER_POL = (
     (0.0576434682571155, 0.0212544376366011, 0.105818637017066),
     (2.54830540671067, 0.939617282039578, 4.06549481041067),
@@ -22,10 +19,6 @@ VAN_DER_POL = (
 ROBERTSON = (-4.24755877170573, -2.28834508890567e-9, 1.37308079734462e-5)
 ROBERTSON_LATE = (-0.236333732902317, -1.57504845353564e-10, 9.45027194043004e-7)
 STIFF = [m.name for m in neuralode.methods() if m.adaptive and "backsolve" not in m.gradients and not m.split]
-
-
-def prey(t, y, p):
-    return torch.stack((p[0] * y[0] - p[1] * y[0] * y[1], -p[2] * y[1] + p[3] * y[0] * y[1]))
 
 
 def van_der_pol(t, y, p):
@@ -38,7 +31,7 @@ def robertson(t, y, k):
 
 
 CASES = {
-    "prey": (prey, 10.0, (1.0, 1.0), (1.5, 1.0, 3.0, 1.0), LOTKA_VOLTERRA),
+    "prey": (prey, 10.0, (1.0, 1.0), (1.5, 1.0, 3.0, 1.0), PREY),
     "van der pol": (van_der_pol, 20.0, (2.0, 0.0), (1.0,), VAN_DER_POL),
 }
 

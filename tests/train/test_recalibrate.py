@@ -2,29 +2,13 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from interrupted import Breaking, Stop
 from neuralode.nn import MLPField, ODEBlock
 from neuralode.train import Batches, Classifier, Recalibrate, Recipe, fit
 
 EPOCHS, SAMPLES, SIZE = 4, 48, 16
-
-
-class Stop(RuntimeError):
-    """Raised by the test inside a training step."""
-
-
-class Breaking(Classifier):
-    """A classifier whose training step number `at` fails before the optimiser moves."""
-
-    def __init__(self, *args: object, at: int, **options: object) -> None:
-        super().__init__(*args, **options)
-        self.at = at
-
-    def training_step(self, batch: object, index: int) -> dict[str, Tensor]:
-        if self.global_step == self.at:
-            raise Stop
-        return super().training_step(batch, index)
 
 
 def network() -> nn.Module:

@@ -10,27 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from interrupted import Breaking, Stop
 from neuralode.train import Batches, Classifier, Draws, Recipe, SafeCheckpoints, fit, read_config
 from neuralode.train.folder import CHECKPOINT, CONFIG, METRICS, WEIGHTS
 
 SAMPLES, SIZE, EPOCHS = 40, 8, 3  # 5 batches an epoch, 15 steps
-
-
-class Stop(RuntimeError):
-    """Raised by the test inside a training step."""
-
-
-class Breaking(Classifier):
-    """A classifier whose training step number `at` fails before the optimiser moves."""
-
-    def __init__(self, *args: object, at: int, **options: object) -> None:
-        super().__init__(*args, **options)
-        self.at = at
-
-    def training_step(self, batch: object, index: int) -> dict[str, Tensor]:
-        if self.global_step == self.at:
-            raise Stop
-        return super().training_step(batch, index)
 
 
 def noise(x: Tensor) -> Tensor:
