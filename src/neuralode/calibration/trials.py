@@ -81,7 +81,7 @@ class Trials:
     @property
     def epsilon(self) -> float:
         """Of the coarsest floating-point type in sight."""
-        tensors = [*self.wanted, *(leaf for _, leaf in leaves(self.batch, "") if isinstance(leaf, Tensor))]
+        tensors = self._tensors(self.batch)
         kinds = {tensor.dtype for tensor in tensors if tensor.is_floating_point() or tensor.is_complex()}
         return max(torch.finfo(kind).eps for kind in kinds)
 
@@ -95,10 +95,9 @@ class Trials:
             TypeError: the loss is not a 0-d tensor.
         """
         batch = self.batch if rows is None else self._some(rows)
-        tensors = [*self.wanted, *(leaf for _, leaf in leaves(batch, "") if isinstance(leaf, Tensor))]
         blocks = blocks_of(self.model)
         with (
-            untouched([self.model], tensors, self.seed if seed is None else seed),
+            untouched([self.model], self._tensors(batch), self.seed if seed is None else seed),
             trial(blocks, method, rtol) as solutions,
             torch.inference_mode(False),
             torch.enable_grad(),
@@ -116,6 +115,10 @@ class Trials:
             sum(int(torch.as_tensor(s.nfev).max()) for s in solutions),
             sum(s.nfev_backward for s in solutions),
         )
+
+    def _tensors(self, batch: Any) -> list[Tensor]:
+        """What a trial computes with."""
+        return [*self.wanted, *(leaf for _, leaf in leaves(batch, "") if isinstance(leaf, Tensor))]
 
     def _some(self, rows: Tensor) -> Any:
         """The batch's rows; what wants a gradient is a parameter, not data."""

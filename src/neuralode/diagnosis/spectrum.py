@@ -60,13 +60,16 @@ def slopes(field: VectorField, t: Tensor, y: Tensor) -> Slopes:
     return Slopes(*(torch.where(finite, number, torch.nan) for number in found))
 
 
+def _unit(rows: Tensor) -> Tensor:
+    return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp(min=1e-300)
+
+
 def largest_singular_value(field: VectorField, t: Tensor, y: Tensor) -> Tensor:
     """|df/dy|_2 of every row, (R,), by power iteration with J^T J; from below."""
     v = start_vector(y)
     norm = torch.zeros(len(field.rows(y)), dtype=torch.float64)
     for _ in range(POWERS):
-        rows = field.rows(v)
-        rows = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp(min=1e-300)
+        rows = _unit(field.rows(v))
         pushed = field.push(t, y, rows.reshape(y.shape))
         norm = torch.linalg.vector_norm(field.rows(pushed), dim=1).to("cpu", torch.float64)
         v = _pull(field, t, y, pushed)
@@ -97,8 +100,7 @@ def _powers(field: VectorField, t: Tensor, y: Tensor) -> Tensor:
     v = start_vector(y)
     found = []
     for _ in range(POWERS):
-        rows = field.rows(v)
-        rows = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp(min=1e-300)
+        rows = _unit(field.rows(v))
         v = field.push(t, y, rows.reshape(y.shape))
         moved = field.rows(v)
         quotient = (rows.conj() * moved).real.sum(1)

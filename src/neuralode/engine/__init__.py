@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from . import device_loop, host_loop
-from .run import Run, Span
+from .run import Run, Span, where_reached
 
 LOOPS: dict[str | None, Callable[..., Run]] = {
     None: host_loop.integrate,
@@ -11,4 +11,4 @@ LOOPS: dict[str | None, Callable[..., Run]] = {
     "independent": device_loop.integrate,
 }
 
-__all__ = ["LOOPS", "Run", "Span"]
+__all__ = ["LOOPS", "Run", "Span", "where_reached"]

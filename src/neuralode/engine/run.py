@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from ..methods import Carry, Step
-from ..ops import Size
+from ..ops import Size, merge
 from ..output import Knots, Marks
 
 
@@ -27,6 +28,17 @@ class Span(NamedTuple):
     carry: Carry
     finish: Callable[[], Step] | None
     accepted: Tensor | None = None
+
+
+def where_reached(reached: Any, bar: Tensor) -> Tensor:
+    """The cotangent of y1, zero where the end was not reached, and y1 is a NaN that nothing made.
+
+    ``reached`` is a bool, or (B,).
+    """
+    nothing = torch.zeros_like(bar)
+    if isinstance(reached, Tensor):
+        return merge(reached, bar, nothing)
+    return bar if reached else nothing
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..engine import Run
+from ..engine import Run, where_reached
 from ..field import VectorField
 from ..problem import Problem
 from .call import Call, Record, address, pointers
@@ -109,10 +109,7 @@ def _swept(
     if grad_ys is not None:
         sweep.point(grad_ys=grad_ys.contiguous())
     if grad_y1 is not None:
-        good = ctx.reached >= 0
-        if isinstance(good, Tensor):
-            good = good.reshape(-1, *(1,) * (y0.dim() - 1))
-        sweep.point(grad_y1=torch.where(torch.as_tensor(good), grad_y1, 0.0).contiguous())
+        sweep.point(grad_y1=where_reached(ctx.reached >= 0, grad_y1).contiguous())
     widths = [t[0].numel() for t in tensors[: ctx.lanes]] if call.samples else []
     grad_y0, slope_bar = torch.empty_like(state), torch.zeros_like(state)
     grad_args = state.new_zeros((samples, max(1, sum(widths))))

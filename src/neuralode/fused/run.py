@@ -10,7 +10,7 @@ from torch import Tensor
 from ..control import NORMS, Controller, PIDController, StepControl
 from ..engine import Run
 from ..field import VectorField
-from ..ops import transforming
+from ..ops import merge, transforming
 from ..problem import Problem
 from ..solution import Status
 from .call import Call, address
@@ -149,12 +149,10 @@ def _run(
     status, accepted, rejected, nfev, _ = counts
     good = status == Status.SUCCESS
     single = p.samples is None
-    if single:
-        y1 = last if bool(good) else torch.full_like(last, torch.nan)
-    elif bool(good.all()):
-        y1 = last
-    else:
-        y1 = torch.where(good.reshape(-1, *(1,) * (last.dim() - 1)), last, torch.nan)
+    y1 = last
+    if not bool(good.all()):
+        lost = torch.full_like(last, torch.nan)
+        y1 = lost if single else merge(good, last, lost)
 
     def plain(x: Tensor) -> Any:
         return x.item() if single else x

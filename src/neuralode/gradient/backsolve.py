@@ -22,8 +22,8 @@ from ..errors import SolverWarning, unknown
 from ..ops import REAL, Size, spread
 from ..problem import Problem
 from ..solution import Status
-from .capture import with_captures
 from .drift import drifted
+from .function import through
 from .pieces import Pieces
 from .stretches import (
     check_tolerances,
@@ -61,13 +61,7 @@ class Backsolve:
     def solve(self, problem: Problem) -> Run:
         """Integrate without any tape; gradients come from a solve backward in time."""
         refuse_dense_output("backsolve", problem)
-        problem, tensors, wanted = with_captures(problem)
-        if not wanted:
-            with torch.no_grad():
-                return LOOPS[problem.batch](problem)
-        box: list[Run] = []
-        outputs = _Backsolve.apply(self, problem, box, problem.y0, *tensors)
-        return box[0].with_tensors(outputs)
+        return through(_Backsolve, self, problem)
 
 
 class _Backsolve(torch.autograd.Function):

@@ -30,10 +30,11 @@ class Checkpointed:
 
     A state of d numbers takes 2 d in a slot (d without FSAL); a step besides keeps t and h. Implicit Runge-Kutta and
     Rosenbrock methods solve the equations of a step anew, to rounding: where those of the forward pass were solved to
-    its tolerance, the gradient is that of steps which differ by what was left there. f is evaluated three
-    times a stage with ``slots=None``: in the forward pass, to get a state back, and under autograd; with a fixed
-    number of slots up to r + 2 times for N <= binomial(slots + r, r) steps. ``dense_output=True`` keeps every state
-    in any case. Second derivatives re-run all steps under autograd, with the memory of ``Direct``.
+    its tolerance, the gradient is that of steps which differ by what was left there. f is evaluated three times a stage
+    with ``slots=None``: in the forward pass, to get a state back, and under autograd (and once more where equations are
+    solved anew); with a fixed number of slots up to r + 2 times for N <= binomial(slots + r, r) steps.
+    ``dense_output=True`` keeps every state in any case. Second derivatives re-run all steps under autograd, with the
+    memory of ``Direct``.
     """
 
     slots: int | None = None

@@ -21,7 +21,8 @@ from ..output import DenseOutput
 from ..problem import Problem
 from ..solution import Status
 from .adjoint import Adjoint
-from .capture import node_of, with_captures
+from .capture import node_of
+from .function import through
 from .stretches import (
     check_tolerances,
     failed,
@@ -65,13 +66,7 @@ class Interpolated:
     def solve(self, problem: Problem) -> Run:
         """Integrate without a tape of f; gradients come from a solve backward in time."""
         refuse_dense_output("interpolated", problem)
-        problem, tensors, wanted = with_captures(problem)
-        if not wanted:
-            with torch.no_grad():
-                return LOOPS[problem.batch](problem)
-        box: list[Run] = []
-        outputs = _Interpolated.apply(self, problem, box, problem.y0, *tensors)
-        return box[0].with_tensors(outputs)
+        return through(_Interpolated, self, problem)
 
 
 class _Interpolated(torch.autograd.Function):

@@ -7,12 +7,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..engine import LOOPS, Run
-from ..ops import merge
+from ..engine import LOOPS, Run, where_reached
 from ..output import Keeping
 from ..problem import Problem
-from .capture import with_captures
 from .direct import replay
+from .function import through
 from .sweep import Entry, sweep
 
 
@@ -28,13 +27,7 @@ class Recorded(Protocol):
 
 def solve_recorded(gradient: Recorded, problem: Problem) -> Run:
     """Integrate without a tape of f; gradients come from the recorded steps."""
-    problem, tensors, wanted = with_captures(problem)
-    if not wanted:
-        with torch.no_grad():
-            return LOOPS[problem.batch](problem)
-    box: list[Run] = []
-    outputs = _Recorded.apply(gradient, problem, box, problem.y0, *tensors)
-    return replace(box[0].with_tensors(outputs), tape=None)
+    return through(_Recorded, gradient, problem)
 
 
 class _Recorded(torch.autograd.Function):
@@ -51,7 +44,7 @@ class _Recorded(torch.autograd.Function):
         ctx.run = replace(run, ys=run.ys[:0], y1=run.y1[:0], knots=None)
         ctx.reached = run.status >= 0
         ctx.shapes = [(tensor.shape, tensor.dtype, tensor.device) for tensor in run.tensors]
-        box.append(run)
+        box.append(replace(run, tape=None))
         return tuple(tensor.detach() for tensor in run.tensors)
 
     @staticmethod
@@ -67,18 +60,9 @@ class _Recorded(torch.autograd.Function):
 
 
 def _where_reached(reached: Any, cotangents: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-    """The cotangents with that of y1 zeroed where the end was not reached, and y1 is a NaN that nothing made."""
+    """The cotangents, that of y1 by ``where_reached``."""
     grad_ys, grad_y1, *rest = cotangents
-    if grad_y1 is not None:
-        nothing = torch.zeros_like(grad_y1)
-        grad_y1 = (
-            merge(reached, grad_y1, nothing)
-            if isinstance(reached, Tensor)
-            else grad_y1
-            if reached
-            else nothing
-        )
-    return grad_ys, grad_y1, *rest
+    return grad_ys, None if grad_y1 is None else where_reached(reached, grad_y1), *rest
 
 
 def _again(

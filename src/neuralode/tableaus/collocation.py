@@ -6,16 +6,13 @@ Solving ODEs II, 2nd ed. (1996).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Context, Decimal
 from fractions import Fraction
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from .tableau import Row, row
-
-DIGITS = Context(prec=50)
+from .tableau import Row, root, row
 
 
 class Mode(NamedTuple):
@@ -124,11 +121,6 @@ def cardinal(nodes: Sequence[Fraction], j: int) -> Row:
 def integral(coefficients: Row, x: Fraction) -> Fraction:
     """The integral of a polynomial from 0 to x."""
     return sum((c * x ** (k + 1) / (k + 1) for k, c in enumerate(coefficients)), Fraction(0))
-
-
-def root(number: int) -> Fraction:
-    """The square root to 50 digits."""
-    return Fraction(DIGITS.sqrt(Decimal(number)))
 
 
 HALF = Fraction(1, 2)

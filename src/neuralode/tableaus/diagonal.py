@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from math import isqrt
 
-from .tableau import Row, Terms, bernstein, row, terms
+from .tableau import Row, Terms, bernstein, root, row, terms
 
 
 @dataclass(frozen=True)
@@ -109,11 +108,6 @@ def hermite(b: Row) -> tuple[Row, ...]:
     for stage, slope in ((0, (1, -2, 1)), (last, (0, -1, 1))):
         rows[stage] = [number + extra for number, extra in zip(rows[stage], slope, strict=True)]
     return tuple(tuple(numbers) for numbers in rows)
-
-
-def root(number: int) -> Fraction:
-    """The square root to 40 digits."""
-    return Fraction(isqrt(number * 10**80), 10**40)
 
 
 IMPLICIT_EULER = DiagonalTableau(

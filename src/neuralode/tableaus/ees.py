@@ -2,8 +2,7 @@
 
 from fractions import Fraction
 
-from .diagonal import root
-from .tableau import Row, Tableau, row
+from .tableau import Row, Tableau, root, row
 
 SOURCE = "Shmelev, Ebrahimi-Fard, Tapia, Salvi, arXiv 2507.21006 (2025)"
 

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
-from .diagonal import root
-from .tableau import Row, Terms, bernstein, row, terms
+from .tableau import Row, Terms, bernstein, root, row, terms
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from math import comb
+from math import comb, isqrt
 
 Row = tuple[Fraction, ...]
 Terms = tuple[tuple[int, float], ...]
@@ -23,6 +23,11 @@ def rows(lines: str, widths: Sequence[int]) -> tuple[Row, ...]:
             i, j, number = line.split()
             found[int(i) - 1][int(j) - 1] = Fraction(number)
     return tuple(tuple(numbers) for numbers in found)
+
+
+def root(number: int) -> Fraction:
+    """The square root to 50 digits."""
+    return Fraction(isqrt(number * 10**100), 10**50)
 
 
 def terms(numbers: Row) -> Terms:
