@@ -75,27 +75,28 @@ class VectorField(Counted):
         return replace(self, args=take_rows(self.args, keep, samples))
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
-        self.tally.count += 1
-        self.tally.rows += len(y) if self.batched else 1
+        tally, layout, shape = self.tally, self.layout, y.shape
+        tally.count += 1
+        tally.rows += shape[0] if self.batched else 1
         version = None if y.is_inference() else y._version
-        state = y if self.layout is None else self.layout.unravel(y)
+        state = y if layout is None else layout.unravel(y)
         try:
             dy = self.f(t, state, *self.args)
         except Exception as error:
             error.add_note(f"raised by f at evaluation {self.count}, t = {t.detach().flatten().tolist()[:8]}")
             raise
-        if self.layout is not None:
-            dy = self.layout.ravel(dy)
+        if layout is not None:
+            dy = layout.ravel(dy)
         if version is not None and y._version != version:
             raise RuntimeError("f changed its argument y in place: compute dy/dt in a new tensor")
         if not isinstance(dy, Tensor):
             raise TypeError(f"f must return dy/dt as a tensor like y, got {type(dy).__name__}")
-        if dy.shape != y.shape:
+        if dy.shape != shape:
             raise ValueError(
-                f"f returned shape {tuple(dy.shape)}, expected that of y, {tuple(y.shape)}; "
+                f"f returned shape {tuple(dy.shape)}, expected that of y, {tuple(shape)}; "
                 "f is called as f(t, y, *args)"
             )
-        if dy.dtype != y.dtype or dy.device != y.device:
+        if dy.dtype is not y.dtype or dy.device != y.device:
             return self._same_kind(dy, y)
         return dy
 

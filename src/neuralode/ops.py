@@ -18,6 +18,22 @@ REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64}
 # Whether a torch.func transform (grad, vmap, jvp, ...) is being traced right now.
 transforming = torch._C._are_functorch_transforms_active
 
+# Numbers in a state up to which the calls of operations cost more than their arithmetic.
+FEW = 4096
+
+
+def small(y: Tensor) -> bool:
+    """Whether a state is small, in plain memory of the CPU, and no derivative is being taken."""
+    return (
+        not torch.is_grad_enabled()
+        and type(y) is Tensor
+        and 0 < y.numel() <= FEW
+        and y.is_cpu
+        and (y.dtype is torch.float32 or y.dtype is torch.float64)
+        and y.is_contiguous()
+        and not transforming()
+    )
+
 
 def mapped(tensor: Tensor) -> bool:
     """Whether torch.func.vmap hides the values of a tensor."""
@@ -73,3 +89,10 @@ def constant(numbers: tuple[Any, ...], device: torch.device) -> Tensor:
     """Numbers of a method as a float64 tensor; made once, and fit to take part in a gradient."""
     with torch.inference_mode(False):
         return torch.tensor(numbers, dtype=torch.float64, device=device)
+
+
+@lru_cache(maxsize=256)
+def scalar(number: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """One number as a 0-d tensor, made once: an operation that is given a Python number makes one at every call."""
+    with torch.inference_mode(False):
+        return torch.tensor(number, dtype=dtype, device=device)

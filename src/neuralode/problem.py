@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -68,7 +69,7 @@ class Problem:
     watch: Any = None
     progress: Progress | None = None
 
-    @property
+    @cached_property
     def tolerance(self) -> Tolerance:
         """What errors are measured against: the user's tolerance, or rounding where steps are given."""
         if self.grid is not None:

@@ -18,4 +18,4 @@ def clip(x: Any, low: Any, high: Any) -> Any:
     """x limited to [low, high]."""
     if isinstance(x, Tensor):
         return torch.clamp(torch.clamp(x, min=low), max=high)
-    return min(max(x, low), high)
+    return low if x < low else high if x > high else x

@@ -7,12 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..ops import scalar
+
 Norm = Callable[[Tensor], Tensor]
 
 
 def rms(x: Tensor) -> Tensor:
     """Root mean square over the last dimension."""
-    return torch.linalg.vector_norm(x, dim=-1) * x.shape[-1] ** -0.5
+    length = torch.linalg.vector_norm(x, dim=-1)
+    return length * scalar(x.shape[-1] ** -0.5, length.dtype, length.device)
 
 
 def largest(x: Tensor) -> Tensor:
@@ -47,4 +50,7 @@ MEASURES: dict[str | None, Callable[[Norm, Tensor], Tensor]] = {
 
 def error_ratio(error: Tensor, y: Tensor, y1: Tensor, rtol: Any, atol: Any) -> Tensor:
     """error / (atol + rtol max(|y|, |y1|)), entry by entry (Hairer I, eq. II.4.10)."""
-    return error / torch.maximum(y.abs(), y1.abs()).mul_(rtol).add_(atol)
+    size = torch.maximum(y.abs(), y1.abs())
+    if isinstance(rtol, Tensor) or isinstance(atol, Tensor):
+        return error / size.mul_(rtol).add_(atol)
+    return error / torch.add(scalar(atol, size.dtype, size.device), size, alpha=rtol)

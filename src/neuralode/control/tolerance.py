@@ -33,7 +33,9 @@ class Tolerance:
 
     def scaled(self, error: Tensor, y: Tensor, y1: Tensor) -> Tensor:
         """The error, entry by entry, in units of the tolerance; without a gradient history."""
-        return error_ratio(error.detach(), y.detach(), y1.detach(), self.rtol, self.atol)
+        if torch.is_grad_enabled():
+            error, y, y1 = error.detach(), y.detach(), y1.detach()
+        return error_ratio(error, y, y1, self.rtol, self.atol)
 
     def ratios(self, errors: Sequence[Tensor], y: Tensor, y1: Tensor) -> list[Any]:
         """``ratio`` of several errors of the same step, read from the device at once."""

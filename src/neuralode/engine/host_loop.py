@@ -119,6 +119,10 @@ def keep(
 ) -> float | None:
     """Record an accepted step; the time of a terminal event inside it, if there is one."""
     p, s = problem, before
+    solved = step.stages if p.method.retake else ()
+    if p.watch is None and p.method.extend is None:
+        recorder.keep(s.t, h, t1, s.y, s.carry, step, solved)
+        return None
     made: list[Step] = []
 
     def finish() -> Step:
@@ -131,7 +135,6 @@ def keep(
         finish()
     if p.watch is not None:
         sight = p.watch.look(Span(s.t, h, t1, s.y, s.carry, later), made[0] if made else step)
-    solved = step.stages if p.method.retake else ()
     recorder.keep(s.t, h, t1, s.y, s.carry, made[0] if made else step, solved, sight)
     stop = math.inf if sight is None else float(sight.stop)
     return None if stop == math.inf else s.t + stop * h

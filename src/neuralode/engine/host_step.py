@@ -67,14 +67,13 @@ def begin(problem: Problem) -> State:
 def take(problem: Problem, state: State) -> tuple[Trial | None, State, Status]:
     """Try steps until one is accepted: (the last trial, the state after it, SUCCESS or why none was accepted)."""
     p, s, trial = problem, state, None
-    least = floor(p, s.t)
     while s.accepted + s.rejected < p.max_steps:
         t = s.t
         trial, s = attempt(p, s)
         if trial.accepted:
             stuck = trial.t1 == t and s.size <= abs(trial.h)
             return trial, s, Status.STEP_TOO_SMALL if stuck else Status.SUCCESS
-        if s.size < least:
+        if s.size < (least := floor(p, t)):
             return trial, s, Status(trial.step.trouble or why(trial, least))
     return trial, s, Status.MAX_STEPS
 

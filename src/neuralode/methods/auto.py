@@ -30,7 +30,7 @@ class Work(NamedTuple):
     """What is known of stiffness; masks and counts are (1,), or (B,) per sample.
 
     Attributes:
-        linear: the stiff method's work.
+        plain, linear: the explicit method's work, and the stiff one's.
         stiff: who is with the stiff method.
         at: time of the last trial.
         signal: who, by that trial, should change.
@@ -40,6 +40,7 @@ class Work(NamedTuple):
     """
 
     tolerance: Tolerance
+    plain: Any
     linear: Any
     stiff: Any = None
     at: Any = None
@@ -58,7 +59,7 @@ class Switch:
 
     def begin(self, tolerance: Tolerance) -> Work:
         """Nobody's method is chosen yet."""
-        return Work(tolerance, self.stiff.begin(tolerance))
+        return Work(tolerance, self.explicit.begin(tolerance), self.stiff.begin(tolerance))
 
     def step(self, f: Field, t: Size, h: Size, y: Tensor, carry: Carry, work: Work) -> Step:
         """A step of each sample's method; which of them go on with it is decided at the next."""
@@ -67,7 +68,7 @@ class Switch:
         signal, linear, trials = torch.zeros_like(w.stiff), w.linear, []
         stages = [(torch.zeros_like(y),) * count for count in self._counts]
         if calm:
-            tried = self.explicit.step(f, t, _only(h, ~w.stiff), y, carry, w.tolerance)
+            tried = self.explicit.step(f, t, _only(h, ~w.stiff), y, carry, w.plain)
             trials.append(tried._replace(calls=self.explicit.evaluations))
             signal, stages[0] = (
                 ~w.stiff & (self._seen(f, h, y, tried, w.tolerance) > NEAR * STABLE),

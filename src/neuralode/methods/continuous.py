@@ -22,10 +22,11 @@ def polynomial(rows: tuple[tuple[float, ...], ...]) -> Dense:
                 for i, row in enumerate(rows)
             ]
             return combine(y, h, weights, stages)
-        table = constant(rows, h.device) @ torch.stack(basis)
-        slope = spread(table[0], y) * stages[0]
-        for weights_of_one, stage in zip(table[1:], stages[1:], strict=True):
-            slope = torch.addcmul(slope, spread(weights_of_one, y), stage)
+        table = (constant(rows, h.device) @ torch.stack(basis)).to(y.dtype)
+        first, *rest = table.reshape(len(rows), -1, *(1,) * (y.dim() - 1)).unbind()
+        slope = first * stages[0]
+        for weight, stage in zip(rest, stages[1:], strict=True):
+            slope = torch.addcmul(slope, weight, stage)
         return torch.addcmul(y, slope, spread(h, y))
 
     return dense

@@ -1,6 +1,6 @@
 """Explicit Runge-Kutta: one step function over any tableau (Hairer, Norsett, Wanner I, eq. II.1.8)."""
 
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -8,6 +8,7 @@ from torch import Tensor
 from ..control import Tolerance
 from ..ops import Size, combine, spread, stage_times
 from ..tableaus import Tableau
+from .combinations import Chain, Scratch
 from .continuous import polynomial
 from .method import ALL_GRADIENTS, Carry, Field, Method, Stages, Step
 
@@ -18,22 +19,24 @@ def runge_kutta(tableau: Tableau) -> Method:
     def init(f: Field, t: Size, y: Tensor) -> Carry:
         return (f(stage_times(t, t * 0.0, (0.0,), y)[0], y),) if tableau.fsal else ()
 
-    def step(f: Field, t: Size, h: Size, y: Tensor, carry: Carry, work: Any) -> Step:
-        times = stage_times(t, h, tableau.nodes, y)
+    known = int(tableau.fsal)  # stages that the step before has made
+    nodes, kept = tableau.nodes[known:], tableau.kept
+
+    def step(f: Field, t: Size, h: Size, y: Tensor, carry: Carry, work: Scratch | None) -> Step:
+        sums = Chain(tableau, y, h) if work is None else work.sums(y, h)
         stages = list(carry)
         y1 = y
-        for i in range(len(stages), len(tableau.b)):
-            y1 = combine(y, h, tableau.stage_terms[i], stages) if i else y
-            stages.append(f(times[i], y1))
-        if not tableau.fsal:
-            y1 = combine(y, h, tableau.weight_terms, stages)
+        for i, time in enumerate(stage_times(t, h, nodes, y), known):
+            y1 = sums.stage(i, stages) if i else y
+            stages.append(f(time, y1))
+        if not known:
+            y1 = sums.end(stages)
         error = None
-        if tableau.error_terms and work is not None and work.given:  # nothing reads it where steps are given
-            error = combine(None, h, tableau.error_terms, stages)
+        if tableau.error_terms and work is not None and work.tolerance.given:  # else nothing reads it
+            error = sums.error(stages)
             if tableau.damping_terms:
-                error = damped(error, combine(None, h, tableau.damping_terms, stages), y, y1, work)
-        kept = tuple(stages[i] for i in tableau.kept)
-        return Step(y1, error, (stages[-1],) if tableau.fsal else (), kept, work)
+                error = damped(error, sums.damping(stages), y, y1, work.tolerance)
+        return Step(y1, error, (stages[-1],) if known else (), tuple([stages[i] for i in kept]), work)
 
     def extend(f: Field, t: Size, h: Size, y: Tensor, stages: Stages) -> Stages:
         if len(stages) > len(tableau.kept):
@@ -58,6 +61,7 @@ def runge_kutta(tableau: Tableau) -> Method:
         dense=polynomial(tableau.dense_bernstein),
         source=tableau.source,
         tableau=tableau,
+        begin=partial(Scratch, tableau),
         extend=extend if tableau.extra else None,
         extra=tableau.extra,
         gradients=(*ALL_GRADIENTS, "reversible") if tableau.symmetric else ALL_GRADIENTS,

@@ -9,11 +9,14 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from ..ops import small
 from .marks import Sight
 from .thinning import Keeping
 
 Dense = Callable[[Any, Any, Tensor, Sequence[Tensor]], Tensor]
 Item = TypeVar("Item")
+# Numbers in the outputs that are evaluated together.
+TOGETHER = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ class Recorder:
         tape: which steps keep their state on the tape; None: no tape.
         ts, values: outputs so far; at first those at t0.
         marks: (output, event) of those that are events.
+        waiting: (place in ``values``, theta, h, y, stages) of outputs that are not evaluated yet.
     """
 
     times: Any
@@ -116,6 +120,7 @@ class Recorder:
     rows: list[Row] = field(default_factory=list)
     steps: list[tuple[float, float, Tensor, tuple[Tensor, ...]]] = field(default_factory=list)
     marks: list[tuple[int, int]] = field(default_factory=list)
+    waiting: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.cursor = len(self.ts)
@@ -141,26 +146,56 @@ class Recorder:
         ``solved``: the stages that retaking it needs; ``sight``: the events in it, which are outputs too.
         """
         start = len(self.ts)
-        stop = math.inf if sight is None else float(sight.stop)
-        end = t1 if stop == math.inf else t + stop * h
-        due = [(1.0 if time == t1 else (time - t) / h, -1, time) for time in self._reached(end)]
-        if sight is not None:
-            hits = zip(sight.theta[:, 0].tolist(), sight.event[:, 0].tolist(), strict=True)
-            due += [(theta, event, t + theta * h) for theta, event in hits if theta != math.inf]
-            due.sort(key=lambda output: output[0])
-        self.marks += [(start + n, event) for n, (_, event, _) in enumerate(due) if event >= 0]
-        self.ts += [time for _, _, time in due]
-        thetas = tuple(theta for theta, _, _ in due)
-        row = Row(t, h, y, carry, thetas, slice(start, len(self.ts)), solved)
+        thetas = self._due(t, h, t1) if sight is None else self._sorted_in(t, h, t1, sight)
         if thetas:
-            self.values += row.read(self.dense, y, step.y1, step.stages)
+            self._read(thetas, h, y, step)
         if self.tape is not None:
-            self.rows.append(row)
+            self.rows.append(Row(t, h, y, carry, tuple(thetas), slice(start, len(self.ts)), solved))
             for n in self.tape.dropped(len(self.rows) - 1):
                 old = self.rows[n]
                 self.rows[n] = replace(old, y=None, carry=(), stages=old.stages if self.tape.stages else ())
         if self.with_knots:
             self.steps.append((t, h, y, step.stages))
+
+    def _due(self, t: float, h: float, t1: float) -> list[float]:
+        """The places in a step of the outputs that it has reached; their times are noted."""
+        reached = self._reached(t1)
+        self.ts += reached
+        return [1.0 if time == t1 else (time - t) / h for time in reached]
+
+    def _sorted_in(self, t: float, h: float, t1: float, sight: Sight) -> list[float]:
+        """As ``_due``, with the events of the step among them; nothing is reached behind one that stops."""
+        start, stop = len(self.ts), float(sight.stop)
+        end = t1 if stop == math.inf else t + stop * h
+        due = [(1.0 if time == t1 else (time - t) / h, -1, time) for time in self._reached(end)]
+        hits = zip(sight.theta[:, 0].tolist(), sight.event[:, 0].tolist(), strict=True)
+        due += [(theta, event, t + theta * h) for theta, event in hits if theta != math.inf]
+        due.sort(key=lambda output: output[0])
+        self.marks += [(start + n, event) for n, (_, event, _) in enumerate(due) if event >= 0]
+        self.ts += [time for _, _, time in due]
+        return [theta for theta, _, _ in due]
+
+    def _read(self, thetas: list[float], h: float, y: Tensor, step: Any) -> None:
+        """The outputs of a step; those inside steps of a small state wait for others, to be evaluated together."""
+        later = small(y)
+        for theta in thetas:
+            if theta != 1.0 and later:
+                self.waiting.append((len(self.values), theta, h, y, step.stages))
+            inside = theta != 1.0 and not later
+            self.values.append(self.dense(theta, h, y, step.stages) if inside else step.y1)
+        if later and len(self.waiting) * y.numel() >= TOGETHER:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Evaluate the outputs that wait."""
+        if not self.waiting:
+            return
+        places, thetas, sizes, states, stages = zip(*self.waiting, strict=True)
+        theta, h = torch.tensor((thetas, sizes), dtype=torch.float64, device=states[0].device)
+        found = self.dense(theta, h, torch.stack(states), [torch.stack(k) for k in zip(*stages, strict=True)])
+        for place, value in zip(places, found.unbind(), strict=True):
+            self.values[place] = value
+        self.waiting.clear()
 
     def _reached(self, end: float) -> list[float]:
         """The output times up to the end of a step that have not been given yet."""
@@ -173,6 +208,7 @@ class Recorder:
 
     def finish(self, y0: Tensor) -> tuple[Tensor, Knots | None]:
         """(outputs (T, *y0.shape), NaN where they were not reached; the kept steps, stacked)."""
+        self._settle()
         if self.times != "steps":
             self.ts = self.ts + self.times[self.cursor :]
         values = self.values + [torch.full_like(y0, torch.nan)] * (len(self.ts) - len(self.values))
