@@ -1,6 +1,7 @@
 """Tensor operations that a step is made of: linear combinations of stages, and the times of the stages.
 
-The step size h is a Python float (one step for the whole state) or a float64 tensor (B,) (one per sample).
+The step size h is a Python float (one step for the whole state) or a float64 tensor (B,) (one per sample), which
+``combine`` also takes as ``spread`` leaves it.
 """
 
 from collections.abc import Sequence
@@ -60,7 +61,10 @@ def combine(y: Tensor | None, h: Size, weights: Terms, stages: Sequence[Tensor])
     shared = isinstance(h, float)
     scale = h if isinstance(h, float) else 1.0
     index, weight = weights[0]
-    if y is None or not shared:
+    if not shared:
+        first = stages[index]
+        total = first * scalar(weight, first.dtype, first.device)
+    elif y is None:
         total = stages[index] * (scale * weight)
     else:
         total = torch.add(y, stages[index], alpha=scale * weight)
@@ -70,7 +74,7 @@ def combine(y: Tensor | None, h: Size, weights: Terms, stages: Sequence[Tensor])
         total = add(total, stages[index], alpha=scale * weight)
     if not isinstance(h, Tensor):
         return total
-    size = spread(h, total)
+    size = h if h.dtype is total.dtype and h.dim() == total.dim() else spread(h, total)
     return total * size if y is None else torch.addcmul(y, total, size)
 
 
@@ -91,7 +95,7 @@ def constant(numbers: tuple[Any, ...], device: torch.device) -> Tensor:
         return torch.tensor(numbers, dtype=torch.float64, device=device)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def scalar(number: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """One number as a 0-d tensor, made once: an operation that is given a Python number makes one at every call."""
     with torch.inference_mode(False):

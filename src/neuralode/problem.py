@@ -76,6 +76,17 @@ class Problem:
             return rounding_level(self.y0, self.norm, self.batch)
         return Tolerance(self.rtol, self.atol, self.norm, self.batch)
 
+    @cached_property
+    def forward(self) -> bool:
+        """Whether time goes forward for every sample; of samples that step by themselves, read from the device."""
+        return bool((self.sign > 0).all()) if isinstance(self.sign, Tensor) else self.sign > 0
+
+    @cached_property
+    def reach(self) -> Time:
+        """The larger magnitude of those ends that are finite, of samples that step by themselves."""
+        end = torch.where(torch.isfinite(self.t1), self.t1.abs(), 0.0)
+        return torch.maximum(self.t0.abs(), end)
+
     @property
     def span(self) -> tuple[Time, Time, Time]:
         """(t0, t1, direction)."""

@@ -24,12 +24,12 @@ class Look(NamedTuple):
 
     Attributes:
         t1: the end of every sample's step, or where an event stops it.
-        stopped: the samples that an event stops.
+        stopped: the samples that an event stops; None where none are looked for.
         whole: the step with all that dense output needs, where that was made; sight: the events, if there are any.
     """
 
     t1: Tensor
-    stopped: Tensor
+    stopped: Tensor | None
     whole: Step | None = None
     sight: Sight | None = None
 
@@ -73,11 +73,13 @@ def adaptive(problem: Problem, state: State, recorder: BatchRecorder) -> State:
         before = s
         trial, s = attempt(p, before)
         look = look_for_events(p, crew, before, trial)
-        status = torch.where(look.stopped, int(Status.EVENT), s.status)
-        moved = advance(p, s._replace(status=status, running=s.running & ~look.stopped), trial, look.t1)
+        if look.stopped is not None:
+            status = torch.where(look.stopped, int(Status.EVENT), s.status)
+            s = s._replace(status=status, running=s.running & ~look.stopped)
+        moved = advance(p, s, trial, look.t1)
         running, reached = read(p, crew, recorder, moved, look.t1, trial.accepted, trips)
         extra = keep(p, recorder, before, trial, look, reached)
-        s = moved._replace(nfev=moved.nfev + extra)
+        s = moved._replace(nfev=moved.nfev + extra) if p.method.extra else moved
         trips += 1
     s = crew.all(s)
     return s._replace(status=torch.where(s.running, int(Status.MAX_STEPS), s.status))
@@ -90,7 +92,8 @@ def fixed(problem: Problem, state: State, recorder: BatchRecorder) -> State:
         before = s
         trial, s = given(p, before, p.grid[n], p.grid[n + 1])
         look = look_for_events(p, crew, before, trial)
-        s = s._replace(status=torch.where(look.stopped, int(Status.EVENT), s.status))
+        if look.stopped is not None:
+            s = s._replace(status=torch.where(look.stopped, int(Status.EVENT), s.status))
         s = advance(p, s, trial, look.t1)
         s = s._replace(running=(s.status == 0) & (s.t != p.t1))
         running, reached = read(p, crew, recorder, s, look.t1, trial.accepted, n)
@@ -152,7 +155,7 @@ def look_for_events(problem: Problem, crew: Crew, before: State, trial: Trial) -
     """
     p, s, t1 = problem, before, trial.t1
     if p.watch is None:
-        return Look(t1, torch.zeros_like(trial.accepted))
+        return Look(t1, None)
     made: list[Step] = []
 
     def finish() -> Step:
@@ -167,7 +170,7 @@ def look_for_events(problem: Problem, crew: Crew, before: State, trial: Trial) -
     sight = p.watch.look(span, crew.spread_step(trial.step))
     whole = made[0] if made else None
     if sight is None:
-        return Look(t1, torch.zeros_like(trial.accepted), whole)
+        return Look(t1, None, whole)
     sight = Sight(crew.mine(sight.theta.T).T, crew.mine(sight.event.T).T, crew.mine(sight.stop))
     stopped = torch.isfinite(sight.stop)
     t1 = torch.where(stopped, s.t + sight.stop.nan_to_num(posinf=0.0) * trial.h, t1)

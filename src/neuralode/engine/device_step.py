@@ -1,5 +1,6 @@
 """One trial step of samples that step by themselves: tried for all at once, judged one by one."""
 
+import math
 import sys
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from ..control import initial_step, select
 from ..methods import Carry, Step
-from ..ops import merge, stage_times
+from ..ops import merge, scalar, stage_times
 from ..problem import Problem
 from ..solution import Status
 from .host_step import AFTER_TROUBLE, NEAR_ZERO
@@ -42,13 +43,16 @@ class State(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """As ``host_step.Trial``; ``accepted``, ``trouble`` and ``ratio`` (B,). Samples that have ended: h = 0."""
+    """As ``host_step.Trial``; ``accepted`` and ``ratio`` (B,). Samples that have ended: h = 0.
+
+    ``trouble``: as in ``Step``, 0 or (B,).
+    """
 
     h: Tensor
     t1: Tensor
     step: Step
     accepted: Tensor
-    trouble: Tensor
+    trouble: Any
     ratio: Tensor | None = None
 
 
@@ -79,28 +83,34 @@ def begin(problem: Problem) -> State:
 def attempt(problem: Problem, state: State) -> tuple[Trial, State]:
     """Try one step of every running sample, and judge it. The state that follows is not yet moved: see ``advance``."""
     p, s = problem, state
-    h, t1 = clip_step(s.t, p.t1, p.sign, s.size.clamp(max=p.max_step), s.running)
+    most = s.size if p.max_step == math.inf else s.size.clamp(max=p.max_step)
+    h, t1 = clip_step(s.t, p.t1, None if p.forward else p.sign, most, s.running)
     step = p.method.step(p.field, s.t, h, s.y, s.carry, s.work)
-    ratio, accept, factor, memory, step = _judge(p, s, step, h)
-    trouble = torch.as_tensor(step.trouble, device=h.device).expand(h.shape)
-    accept = accept & s.running & (trouble == 0)
-    size = factor * h.abs()
-    size = torch.where((h.abs() < s.size) & accept & (factor >= 1), torch.maximum(s.size, size), size)
+    length = h.abs()
+    ratio, accept, factor, memory, step = _judge(p, s, step, h, length)
+    trouble = step.trouble
+    accept = accept & s.running
+    if isinstance(trouble, Tensor) or trouble:
+        trouble = torch.as_tensor(trouble, device=h.device).expand(h.shape)
+        accept = accept & (trouble == 0)
+    size = factor * length
+    size = torch.where((length < s.size) & accept & (factor >= 1), torch.maximum(s.size, size), size)
     trial = Trial(h, t1, step, accept, trouble, ratio)
     after = s._replace(size=torch.where(s.running, size, s.size), memory=memory, work=step.work)
-    return trial, _ended(p, counted(p, after, trial), trial)
+    return trial, _ended(p, counted(p, after, trial), trial, length)
 
 
-def _ended(problem: Problem, state: State, trial: Trial) -> State:
+def _ended(problem: Problem, state: State, trial: Trial, length: Tensor) -> State:
     """The state after a trial, with the samples that cannot try a smaller step ended (see ``host_step.why``)."""
     s, r = state, trial.ratio
     least = floor(problem, s.t)
-    stuck = (trial.t1 == s.t) & (s.size <= trial.h.abs())
+    stuck = (trial.t1 == s.t) & (s.size <= length)
     failed = s.running & torch.where(trial.accepted, stuck, s.size < least)
     finite = rows_finite(trial.step.y1) if r is None else torch.isfinite(r)
-    small = finite | trial.accepted | (trial.h.abs() < least)
-    reason = torch.where(small, int(Status.STEP_TOO_SMALL), int(Status.NONFINITE))
-    reason = torch.where(trial.trouble < 0, trial.trouble, reason)
+    small = finite | trial.accepted | (length < least)
+    reason = torch.where(small, code(Status.STEP_TOO_SMALL, length), code(Status.NONFINITE, length))
+    if isinstance(trial.trouble, Tensor):
+        reason = torch.where(trial.trouble < 0, trial.trouble, reason)
     return s._replace(
         h=torch.where(s.running, trial.h, s.h),
         running=s.running & ~failed,
@@ -134,14 +144,21 @@ def given(problem: Problem, state: State, start: Tensor, stop: Tensor) -> tuple[
     )
 
 
-def _judge(p: Problem, s: State, step: Step, h: Tensor) -> tuple[Tensor | None, Tensor, Tensor, Any, Step]:
+def code(status: Status, like: Tensor) -> Tensor:
+    """A status as a tensor."""
+    return scalar(int(status), torch.long, like.device)
+
+
+def _judge(
+    p: Problem, s: State, step: Step, h: Tensor, length: Tensor
+) -> tuple[Tensor | None, Tensor, Tensor, Any, Step]:
     if p.method.decide is not None:
         accept, factor, step = p.method.decide(step, p.tolerance, s.y, h)
         ratio, memory = None, s.memory
     else:
         assert step.error is not None
         ratio = p.tolerance.ratio(step.error, s.y, step.y1)
-        accept, factor, memory = p.controller.judge(ratio, s.memory, p.method.error_order, h.abs())
+        accept, factor, memory = p.controller.judge(ratio, s.memory, p.method.error_order, length)
     if not isinstance(step.trouble, Tensor):
         return ratio, accept, factor, memory, step
     troubled = step.trouble != 0
@@ -156,11 +173,12 @@ def counted(problem: Problem, state: State, trial: Trial) -> State:
     """The state with the counts of a trial step."""
     s, step = state, trial.step
     calls = problem.method.evaluations if step.calls is None else step.calls
+    none = isinstance(step.jacobians, int) and not step.jacobians
     return s._replace(
         accepted=s.accepted + trial.accepted,
         rejected=s.rejected + (s.running & ~trial.accepted),
         nfev=s.nfev + s.running * calls,
-        njev=s.njev + s.running * step.jacobians,
+        njev=s.njev if none else s.njev + s.running * step.jacobians,
     )
 
 
@@ -176,22 +194,27 @@ def advance(problem: Problem, state: State, trial: Trial, t1: Tensor) -> State:
     )
 
 
-def clip_step(t: Tensor, t1: Tensor, sign: Tensor, size: Tensor, running: Tensor) -> tuple[Tensor, Tensor]:
-    """(h, t + h) as in the host loop; h = 0 for samples that have ended."""
-    left = sign * (t1 - t)
-    last = size >= left
-    size = torch.where(2 * size > left, left / 2, size)
-    over = sign * (t + sign * left - t1) > 0
-    left = torch.where(over, torch.nextafter(left, torch.zeros_like(left)), left)
-    h = sign * torch.where(last, left, size)
-    return torch.where(running, h, 0.0), torch.where(running, torch.where(last, t1, t + h), t)
+def clip_step(
+    t: Tensor, t1: Tensor, sign: Tensor | None, size: Tensor, running: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(h, t + h) as in the host loop; h = 0 for samples that have ended. Without a sign all go forward."""
+
+    def signed(x: Tensor) -> Tensor:
+        return x if sign is None else sign * x
+
+    left = signed(t1 - t)
+    last, half, zero = size >= left, 0.5 * left, scalar(0.0, left.dtype, left.device)
+    size = torch.where(size > half, half, size)
+    over = signed(t + signed(left)) > signed(t1)
+    left = torch.where(over, torch.nextafter(left, zero), left)
+    h = signed(torch.where(last, left, size))
+    return torch.where(running, h, zero), torch.where(running, torch.where(last, t1, t + h), t)
 
 
 def floor(problem: Problem, t: Tensor) -> Tensor:
     """The smallest step of every sample at t, as in ``host_step.floor``."""
-    end = torch.where(torch.isfinite(problem.t1), problem.t1, t)
-    ends = torch.maximum(problem.t0.abs(), end.abs())
-    return (4 * sys.float_info.epsilon * torch.maximum(t.abs(), NEAR_ZERO * ends)).clamp(min=problem.min_step)
+    scale = torch.maximum(t.abs(), NEAR_ZERO * problem.reach)
+    return (4 * sys.float_info.epsilon * scale).clamp(min=problem.min_step)
 
 
 def first_size(problem: Problem, carry: Carry) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..control import Tolerance
-from ..ops import Size, combine, small
+from ..ops import Size, combine, small, spread
 from ..tableaus import Tableau
 
 
@@ -90,7 +90,9 @@ class Scratch:
 
     def sums(self, y: Tensor, h: Size) -> Chain | Product:
         """How the sums of a step are made."""
-        if not (isinstance(h, float) and small(y)):
+        if isinstance(h, Tensor):
+            return Chain(self.tableau, y, spread(h, y))
+        if not small(y):
             return Chain(self.tableau, y, h)
         product = self.product
         if product is None or product.shape != y.shape or product.dtype is not y.dtype:

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..ops import merge, scalar
 from .alignment import Alignment
 from .batch_row import Attempt, BatchRow, Pairs, read_pairs
 from .marks import BASE, MarkLog, Marks, Sight, renumbered
-from .tape import Dense, Knots, cut
+from .tape import TOGETHER, Dense, Knots, cut
 from .thinning import Keeping
 
 
@@ -86,6 +87,8 @@ class BatchRecorder:
         samples: whose steps are recorded; all others have ended.
         columns: their output times.
         cursor: how many outputs each of them has.
+        waiting: (place in ``values``, theta and rows of h, y, y1 and the stages) of outputs that are not evaluated
+            yet; numbers: how many numbers they are.
     """
 
     times: Any
@@ -96,6 +99,8 @@ class BatchRecorder:
     attempts: list[Attempt] = field(default_factory=list)
     found: list[Pairs] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
+    waiting: list[tuple[int, list[Tensor]]] = field(default_factory=list)
+    numbers: int = 0
 
     def begin(self, t0: Tensor, y0: Tensor) -> None:
         """Outputs at t0."""
@@ -106,7 +111,7 @@ class BatchRecorder:
             self.cursor = self._reached(t0)
         else:
             self.cursor = torch.ones_like(self.samples)
-        self.start = self._pairs(torch.zeros_like(self.cursor), self.cursor, t0, torch.ones_like(t0))
+        self.start = self._pairs(torch.zeros_like(self.cursor), self.cursor, t0, torch.ones_like(t0), t0)
         self.ends = t0
         self.step_times = [t0]
         self.log = MarkLog(torch.zeros_like(self.cursor), self.sign)
@@ -135,15 +140,20 @@ class BatchRecorder:
         first = self.columns.gather(0, self.cursor.clamp(max=len(self.columns) - 1)[None])[0]
         return (hits > 0) & (first != t1)
 
-    def _pairs(self, before: Tensor, after: Tensor, t: Tensor, h: Tensor) -> Pairs:
+    def _pairs(self, before: Tensor, after: Tensor, t: Tensor, h: Tensor, t1: Tensor) -> Pairs:
+        """The outputs ``before`` ... ``after`` of steps from t by h; their place is exactly 1 at the end t1 of one."""
         hits = after - before
         place = torch.repeat_interleave(hits)
-        sample = self.samples[place]
-        offset = torch.arange(len(place), device=place.device) - (hits.cumsum(0) - hits)[place]
-        time = before[place] + offset
+        sample, size = self.samples.index_select(0, place), h.index_select(0, place)
+        # The n-th of all pairs is output before + n less the pairs of the samples in front of its own.
+        shift = (before + hits - hits.cumsum(0)).index_select(0, place)
+        time = shift + torch.arange(len(place), device=place.device)
         if not isinstance(self.columns, Tensor):
-            return Pairs(time, sample, torch.ones_like(h[place]), place)
-        return Pairs(time, sample, (self.columns[time, place] - t[place]) / h[place], place)
+            return Pairs(time, sample, torch.ones_like(size), place)
+        at = self.columns[time, place]
+        theta = (at - t.index_select(0, place)) / size
+        one = scalar(1.0, theta.dtype, theta.device)
+        return Pairs(time, sample, torch.where(at == t1.index_select(0, place), one, theta), place)
 
     def keep(
         self,
@@ -165,17 +175,16 @@ class BatchRecorder:
         empty = self.samples[:0]
         groups = [Pairs(empty, empty, attempt.t[:0], empty)]
         if any_output:
-            pairs = self._pairs(self.cursor, after, attempt.t, attempt.h)
-            groups = [pairs._replace(theta=self._theta(pairs, whole, sight))]
+            pairs = self._pairs(self.cursor, after, attempt.t, attempt.h, whole)
+            groups = [pairs if sight is None else self._ending(pairs, sight)]
         if sight is not None:
             groups.append(Pairs(*self.log.add(sight, self.samples, attempt.t, attempt.h)))
-        pairs = Pairs(*(torch.cat(column) for column in zip(*groups, strict=True)))
+        pairs = groups[0]
+        if len(groups) > 1:
+            pairs = Pairs(*(torch.cat(column) for column in zip(*groups, strict=True)))
         if len(pairs.time):
             assert attempt.y is not None  # only what is on the tape loses it
-            inside = any_inside or sight is not None
-            self.values.append(
-                read_pairs(self.dense, pairs, inside, attempt.h, attempt.y, y1, attempt.stages)
-            )
+            self._read(pairs, any_inside or sight is not None, attempt, y1)
         self.cursor = after
         self.found.append(pairs)
         if self.tape_of is not None or self.with_knots:
@@ -188,14 +197,40 @@ class BatchRecorder:
         if not isinstance(self.times, Tensor):
             self.step_times.append(t1[groups[0].place])
 
-    def _theta(self, pairs: Pairs, whole: Tensor, sight: Sight | None) -> Tensor:
-        """Places of outputs in their steps, exactly 1 at the end of one."""
+    def _read(self, pairs: Pairs, inside: bool, attempt: Attempt, y1: Tensor) -> None:
+        """The outputs of a trip; those inside steps wait for others, to be evaluated together."""
+        h, y, stages = attempt.h, attempt.y, attempt.stages
+        if not inside or torch.is_grad_enabled():
+            self.values.append(read_pairs(self.dense, pairs, inside, h, y, y1, stages))
+            return
+        rows = [part.index_select(0, pairs.place) for part in (h, y, y1, *stages)]
+        self.waiting.append((len(self.values), [pairs.theta, *rows]))
+        self.values.append(rows[2])
+        self.numbers += rows[2].numel()
+        if self.numbers >= TOGETHER:
+            self._settle_values()
+
+    def _settle_values(self) -> None:
+        """Evaluate the outputs that wait."""
+        if not self.waiting:
+            return
+        theta, h, y, y1, *stages = (torch.cat(column) for column in zip(*(rows for _, rows in self.waiting), strict=True))
+        found = merge(theta == 1.0, y1, self.dense(theta, h, y, stages))
+        sizes = [len(rows[0]) for _, rows in self.waiting]
+        for (place, _), values in zip(self.waiting, found.split(sizes), strict=True):
+            self.values[place] = values
+        self.waiting.clear()
+        self.numbers = 0
+
+    def _ending(self, pairs: Pairs, sight: Sight) -> Pairs:
+        """Where every step is an output: at its end, or where an event stops it."""
         if isinstance(self.columns, Tensor):
-            return torch.where(self.columns[pairs.time, pairs.place] == whole[pairs.place], 1.0, pairs.theta)
-        return pairs.theta if sight is None else sight.stop.clamp(max=1.0)[pairs.place]
+            return pairs
+        return pairs._replace(theta=sight.stop.clamp(max=1.0)[pairs.place])
 
     def settle(self) -> None:
-        """Sort the events in among the outputs, once all steps have been taken."""
+        """Evaluate the last outputs and sort the events in among them, once all steps have been taken."""
+        self._settle_values()
         if not self.log.entries:
             return
         times = self.output_times()
