@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..jacobian import push_twice_reversed
 from ..output import DenseOutput
-from .capture import node_of, verify
+from .capture import verify
 
 
 class Adjoint:
@@ -70,7 +70,7 @@ class Adjoint:
             slope = self.field(t, y)
         if not slope.requires_grad:
             return (None,) * len(inputs)
-        verify([slope], self.known | {node for node in [node_of(y)] if node is not None})
+        verify([slope], self.known, [y])
         # What lies behind a captured tensor is shared by all evaluations: it must outlive this one.
         return torch.autograd.grad(slope, inputs, a, allow_unused=True, retain_graph=True)
 

@@ -6,7 +6,7 @@ calls; the edges that lead from a call's own nodes into such nodes are what f cl
 
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,8 @@ from ..ops import stage_times
 from ..problem import Problem
 
 Edge = tuple[Node, int]
+# The node at which the gradient of a leaf arrives.
+LEAF = torch._C._functions.AccumulateGrad
 
 
 class Watch(TorchFunctionMode):
@@ -182,21 +184,21 @@ def _filled(cell: Any) -> bool:
         return False
 
 
-def verify(roots: list[Tensor], known: set[Node]) -> None:
-    """Check that a re-run step reaches no tensor with a gradient outside ``known`` (the nodes of its inputs).
+def verify(roots: Sequence[Tensor], known: set[Node], inputs: Sequence[Tensor]) -> None:
+    """Check that a re-run step reaches no tensor with a gradient but ``inputs``, leaves, and what has nodes ``known``.
 
     Raises:
         RuntimeError: f used, on a branch that (t0, y0) did not take, a tensor that was not found before.
     """
     pending = [root.grad_fn for root in roots if root.grad_fn is not None]
-    visited = set(pending)
+    visited = {None, *known, *pending}
     while pending:
         for node, _ in pending.pop().next_functions:
-            if node is None or node in visited or node in known:
+            if node in visited:
                 continue
             visited.add(node)
-            leaf = getattr(node, "variable", None)
-            if leaf is not None:
+            leaf = node.variable if isinstance(node, LEAF) else None
+            if leaf is not None and all(leaf is not own for own in inputs):
                 raise RuntimeError(
                     f"f uses a tensor of shape {tuple(leaf.shape)} at a later time but not at t0, so its gradient "
                     "would be lost: pass it in args and use it there, register it as a parameter of f, or use "

@@ -94,7 +94,7 @@ def _pull(
     live = [(output, bar) for output, bar in pairs if output.requires_grad]
     if not live:
         return [torch.zeros_like(part) for part in entry]
-    verify([output for output, _ in live], known | {node for node in map(node_of, entry) if node is not None})
+    verify([output for output, _ in live], known, entry)
     outputs, bars = zip(*live, strict=True)
     # What lies behind a captured tensor is shared by all steps: it must outlive this one.
     grads = torch.autograd.grad(outputs, [*entry, *tensors], bars, allow_unused=True, retain_graph=True)

@@ -214,7 +214,9 @@ class BatchRecorder:
         """Evaluate the outputs that wait."""
         if not self.waiting:
             return
-        theta, h, y, y1, *stages = (torch.cat(column) for column in zip(*(rows for _, rows in self.waiting), strict=True))
+        theta, h, y, y1, *stages = (
+            torch.cat(column) for column in zip(*(rows for _, rows in self.waiting), strict=True)
+        )
         found = merge(theta == 1.0, y1, self.dense(theta, h, y, stages))
         sizes = [len(rows[0]) for _, rows in self.waiting]
         for (place, _), values in zip(self.waiting, found.split(sizes), strict=True):
