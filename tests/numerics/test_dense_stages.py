@@ -76,9 +76,10 @@ def test_loops_and_gradients_agree_on_outputs(method):
             grads = torch.autograd.grad((weights * y).sum(), [rate, y0])
             found.append((y.detach(), grads[0], grads[1].reshape(3)))
     for other in found[1:]:
-        # The same formulas in another order of sums; the gradients are sums of 36 terms.
+        # The same formulas in another order of sums, some of the weights large and of either sign; the gradients are
+        # sums of 36 terms.
         for got, want in zip(other, found[0], strict=True):
-            torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(got, want, rtol=1e-11, atol=5e-12)
 
 
 @pytest.mark.parametrize("method", EXTENDED)
@@ -111,7 +112,7 @@ def test_dop853_is_hairers(batch):
     tolerance = Tolerance(tol, tol, NORMS["rms"], batch)
     column = torch.full((2,), 1.0, dtype=torch.float64)
     t, size = (0.3, h) if batch != "independent" else (0.3 * column, h * column)
-    step = record.step(FORCED.f, t, size, y0, record.init(FORCED.f, t, y0), tolerance)
+    step = record.step(FORCED.f, t, size, y0, record.init(FORCED.f, t, y0), record.begin(tolerance))
     theirs = [scipy_step(h, y, tol) for y in (y0 if batch else [y0])]
     want = np.array([solver.y for solver, _ in theirs]).reshape(y0.shape)
     np.testing.assert_allclose(step.y1.numpy(), want, rtol=1e-14)

@@ -21,7 +21,7 @@ from ..problem import Problem
 
 Edge = tuple[Node, int]
 # The node at which the gradient of a leaf arrives.
-LEAF = torch._C._functions.AccumulateGrad
+LEAF = torch._C._functions.AccumulateGrad  # type: ignore[attr-defined]
 
 
 class Watch(TorchFunctionMode):
@@ -191,10 +191,10 @@ def verify(roots: Sequence[Tensor], known: set[Node], inputs: Sequence[Tensor]) 
         RuntimeError: f used, on a branch that (t0, y0) did not take, a tensor that was not found before.
     """
     pending = [root.grad_fn for root in roots if root.grad_fn is not None]
-    visited = {None, *known, *pending}
+    visited = {*known, *pending}
     while pending:
         for node, _ in pending.pop().next_functions:
-            if node in visited:
+            if node is None or node in visited:
                 continue
             visited.add(node)
             leaf = node.variable if isinstance(node, LEAF) else None

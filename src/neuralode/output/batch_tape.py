@@ -183,7 +183,6 @@ class BatchRecorder:
         if len(groups) > 1:
             pairs = Pairs(*(torch.cat(column) for column in zip(*groups, strict=True)))
         if len(pairs.time):
-            assert attempt.y is not None  # only what is on the tape loses it
             self._read(pairs, any_inside or sight is not None, attempt, y1)
         self.cursor = after
         self.found.append(pairs)
@@ -200,6 +199,7 @@ class BatchRecorder:
     def _read(self, pairs: Pairs, inside: bool, attempt: Attempt, y1: Tensor) -> None:
         """The outputs of a trip; those inside steps wait for others, to be evaluated together."""
         h, y, stages = attempt.h, attempt.y, attempt.stages
+        assert y is not None  # only what is on the tape loses it
         if not inside or torch.is_grad_enabled():
             self.values.append(read_pairs(self.dense, pairs, inside, h, y, y1, stages))
             return
