@@ -62,7 +62,7 @@ def cost(steps, batch, width, outputs):
     return taken, operations.count, operations.reads + lists.reads
 
 
-# What was counted, 34, 34, 37, 43, 35, 44, 149, 183, 204, and a margin. A state of 64 x 4 is combined by products and its
+# What was counted, 34, 34, 37, 43, 35, 44, 149, 183, 204, and a margin. A state of 64 x 4 is combined by products, its
 # outputs are evaluated together; one of 64 x 128 is combined term by term.
 @pytest.mark.parametrize(
     ("batch", "width", "outputs", "most"),
