@@ -56,8 +56,8 @@ class Step(NamedTuple):
         work: handed to the next trial step, whether this one is accepted or not. Where samples step by themselves it
             is cut down when some of them leave (``compact=True``) and saved when a ``Stepper`` is: it is a structure
             (tuples, dicts, dataclasses) whose tensors have one row a sample or a first dimension that is not as
-            long as the batch; after the first step it keeps its structure. What else it holds (functions, the field)
-            does not change from step to step.
+            long as the batch; after the first step it keeps its structure. What else it holds (functions, the field,
+            scratch memory) is neither cut nor saved, and means the same at every step.
         calls: evaluations of f that a sample alone would have made, int or (B,); None: ``Method.evaluations``.
         jacobians: likewise those of df/dy.
         trouble: 0, or the ``Status`` that this trial would end with if no smaller step could be tried; int or (B,).
@@ -101,8 +101,9 @@ def nothing(work: Any) -> dict[str, Any]:
 class Method:
     """A method as every engine and every gradient uses it.
 
-    The functions are pure: new tensors out, nothing given is written to. t and h are Python floats, or float64
-    tensors (B,) when every sample steps by itself. Explicit methods decide nothing on a tensor's values.
+    The functions are pure: new tensors out, nothing given is written to but scratch memory in ``work``. t and h are
+    Python floats, or float64 tensors (B,) when every sample steps by itself. Explicit methods decide nothing on a
+    tensor's values.
 
     Attributes:
         name: the name ``solve`` takes.
