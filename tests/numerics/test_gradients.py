@@ -186,8 +186,9 @@ def test_discrete_is_the_gradient_of_the_steps_taken(batch, y0, weight):
             rtol=1e-2,
         )
         results.append(torch.autograd.grad((sol.y**2).sum() + sol.y1.sum(), [y0, weight]))
+    # The two sum a step's stages in different orders, and rounding reaches the step sizes.
     for a, b in zip(*results, strict=True):
-        close(a, b, 1e-13)
+        close(a, b, 1e-12)
 
 
 @pytest.mark.parametrize("gradient", [*GRADIENTS, Backsolve(rtol=1e-11, atol=1e-11, norm="full")], ids=str)
