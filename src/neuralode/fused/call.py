@@ -8,11 +8,12 @@ from torch import Tensor
 
 WHOLE = (
     "samples", "outputs", "time_row", "time_column", "grid_steps", "grid_row", "grid_column", "max_steps", "threads",
+    "memory",
 )  # fmt: skip
 REAL = ("rtol", "atol", "first_step", "min_step", "max_step", "k", "safety", "smallest", "largest")
 POINTERS = (
     "t0", "t1", "sign", "times", "grid", "y0", "args", "shared", "ys", "y1", "t", "h", "status", "accepted", "rejected",
-    "nfev", "before", "last", "tapes",
+    "nfev", "before", "tapes",
 )  # fmt: skip
 
 

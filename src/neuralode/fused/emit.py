@@ -28,10 +28,10 @@ def stride(index: Index) -> tuple[int, int] | None:
 
 
 class Emitter:
-    """Writes one program."""
+    """Writes one program; ``placed``: the buffers that the caller declares."""
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, placed: frozenset[Buffer] = frozenset()) -> None:
+        self.program, self.placed = program, placed
         self.code = program.needed()
         self.lines: list[str] = []
         self.tables = 0
@@ -72,6 +72,8 @@ class Emitter:
 
     def declare(self, buffer: Buffer) -> None:
         """An array for a buffer."""
+        if buffer in self.placed:
+            return
         self.lines.append(f"{'M' if buffer.kind == 'mask' else 'V'} {buffer.name}[{buffer.size}];")
 
     def table(self, kind: str, values: Index | np.ndarray) -> str:

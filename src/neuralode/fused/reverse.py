@@ -16,7 +16,7 @@ from .source import Source
 
 WHOLE = ("samples", "outputs", "threads", "time_row", "time_column", "tensors")
 POINTERS = (
-    "t0", "times", "y0", "args", "shared", "grad_ys", "grad_y1", "last", "before", "sizes", "by_lane", "grad_y0",
+    "t0", "sign", "times", "y0", "args", "shared", "grad_ys", "grad_y1", "tapes", "before", "sizes", "by_lane", "grad_y0",
     "grad_args", "slope_bar", "grad_shared",
 )  # fmt: skip
 
@@ -104,7 +104,7 @@ def _swept(
     state = y0.detach().contiguous()
     names = ("samples", "outputs", "threads", "time_row", "time_column")
     sweep = Sweep(**{name: getattr(call, name) for name in names})
-    for name in ("t0", "times", "args", "before"):
+    for name in ("t0", "sign", "times", "args", "before", "tapes"):
         setattr(sweep, name, getattr(call, name))
     if grad_ys is not None:
         sweep.point(grad_ys=grad_ys.contiguous())
@@ -119,7 +119,7 @@ def _swept(
     table = pointers(totals)
     sweep.tensors, sweep.grad_shared = len(totals), ctypes.addressof(table)
     sweep.share([tensor.detach().contiguous() for tensor in tensors[ctx.lanes :]])
-    sweep.point(y0=state, last=ctx.tape.last, sizes=sizes, by_lane=by_lane)
+    sweep.point(y0=state, sizes=sizes, by_lane=by_lane)
     sweep.point(grad_y0=grad_y0, slope_bar=slope_bar, grad_args=grad_args)
     if ctx.built.reverse(address(sweep)):
         raise MemoryError("the fused reverse sweep ran out of memory")

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..tableaus import Tableau
 from .emit import Emitter, literal
-from .graph import Elementwise, Index, Instruction, MatMul, Program, View
+from .graph import Buffer, Elementwise, Index, Instruction, MatMul, Program, View
 from .tableau_text import places, stage_inputs
 
 if TYPE_CHECKING:
@@ -69,20 +69,22 @@ def _rows(grid: Index) -> int | None:
 def vjp_text(
     program: Program, shape: Shape, wanted: Sequence[int]
 ) -> tuple[list[str], tuple[int, ...], tuple[bool, ...]]:
-    """(the function ``field_vjp``, sizes of the gradients of shared tensors, which are summed lane by lane)."""
+    """(the functions ``field_kept`` and ``field_vjp``, sizes of the gradients of shared tensors, which are summed lane by lane)."""
     from .source import entering, function
 
     first = 2 + len(shape.lanes)
-    split = 1 + sum(place < first for place in wanted)
-    own, shared = program.outputs[:split], program.outputs[split:]
+    split = 2 + sum(place < first for place in wanted)
+    value, own, shared = program.outputs[0], program.outputs[1:split], program.outputs[split:]
     sums = Sums(program, shared)
     outers = [[sums.outer_of(term) for term in terms] for terms in sums.terms]
     program.outputs = list(own)
     for terms, found in zip(sums.terms, outers, strict=True):
         for term, outer in zip(terms, found, strict=True):
             program.outputs += [term] if outer is None else list(outer[:2])
-    emitter = Emitter(program)
-    lines = emitter.body()
+    primal, pullback, kept = parted(program, value)
+    lines = [f"constexpr int KEPT = {sum(buffer.size for buffer in kept)};", *_primal(primal, shape, kept)]
+    emitter = Emitter(pullback)
+    emitter.body()
     emitter.write(own[0], "pulled")
     starts = np.cumsum([0, *shape.lanes])
     for view, place in zip(own[1:], (p for p in wanted if p < first), strict=True):
@@ -95,10 +97,54 @@ def vjp_text(
                 _outer(emitter, outer, j)
     head = (
         "static void field_vjp(V t, const V* __restrict y, const V* a, const T* const* shared, "
-        "const V* __restrict seed, V* __restrict pulled, V* a_bar, T* const* g)"
+        "const V* __restrict seed, V* __restrict pulled, V* a_bar, T* const* g, const V* kept)"
     )
+    entries = [*entering(program.inputs, shape, ["seed"]), *_keeping(kept, "const ")]
     sizes = tuple(view.index.size for view in shared)
-    return function(head, [*entering(program.inputs, shape, ["seed"]), *lines]), sizes, sums.by_lane
+    return [*lines, *function(head, [*entries, *emitter.lines])], sizes, sums.by_lane
+
+
+def parted(program: Program, value: View) -> tuple[Program, Program, list[Buffer]]:
+    """(what does not depend on the cotangent and is evaluated first, the rest, what the first keeps for the rest)."""
+    after = {program.inputs[-1]}
+    for each in program.instructions:
+        if any(isinstance(o, View) and o.buffer in after for o in each.operands):
+            after.add(each.out)
+    needed = program.needed()
+    rest = [each for each in needed if each.out in after]
+    made = {each.out for each in needed} - after
+    views = [o for each in rest for o in each.operands if isinstance(o, View)]
+    kept = list(dict.fromkeys(v.buffer for v in (*views, *program.outputs) if v.buffer in made))
+    primal = [each for each in program.instructions if each.out not in after]
+    outputs = [value, *(View(buffer, np.arange(buffer.size)) for buffer in kept)]
+    return (
+        Program(primal, program.inputs[:-1], outputs),
+        Program(rest, program.inputs, program.outputs),
+        kept,
+    )
+
+
+def _keeping(kept: Sequence[Buffer], const: str = "") -> list[str]:
+    lines, offset = [], 0
+    for buffer in kept:
+        kind = f"{const}{'M' if buffer.kind == 'mask' else 'V'}*"
+        lines.append(f"{kind} {buffer.name} = ({kind})(kept + {offset});")
+        offset += buffer.size
+    return lines
+
+
+def _primal(program: Program, shape: Shape, kept: Sequence[Buffer]) -> list[str]:
+    """``field_kept``: f of a block of samples, which leaves in ``kept`` what its VJP needs."""
+    from .source import entering, function
+
+    emitter = Emitter(program, frozenset(kept))
+    emitter.body()
+    emitter.write(program.outputs[0], "out")
+    head = (
+        "static void field_kept(V t, const V* __restrict y, const V* a, const T* const* shared, V* __restrict out, "
+        "V* __restrict kept)"
+    )
+    return function(head, [*entering(program.inputs, shape, ()), *_keeping(kept), *emitter.lines])
 
 
 def _lanewise(emitter: Emitter, term: View, j: int, by_lane: bool) -> None:
@@ -123,26 +169,41 @@ def sweep(tableau: Tableau) -> list[str]:
     kept = places(tableau)
     rows = [tableau.stage_terms[i] for i in range(tableau.stages)]
     rows += [tuple((kept[i], w) for i, w in terms) for terms in tableau.extra_terms]
+    first = 1 if tableau.fsal else 0
     lines = [
-        "// y_bar holds the cotangents of y so far, k_bar those of the stages; end_bar that of y1.",
+        "// y_bar holds the cotangents of y so far, k_bar those of the stages; end_bar that of y1. at, kept: room.",
         "static void step_vjp(const Times& t, const Times& h, V step, const V* y, const V* a, const T* const* shared,",
-        "                     const V* k, const V* end_bar, V* k_bar, V* y_bar, V* a_bar, T* const* g, bool inside) {",
-        "    V at[N], pulled[N];",
+        "                     V* k, const V* end_bar, V* k_bar, V* y_bar, V* a_bar, T* const* g, bool inside,",
+        "                     V* at, V* kept) {",
+        "    V pulled[N];",
+    ]
+    for i in range(first, len(inputs)):
+        node, slopes = inputs[i]
+        rise = f" + step * ({slopes})" if i else ""
+        block = [
+            f"for (int n = 0; n < N; n++) at[{i} * N + n] = y[n]{rise};",
+            f"field_kept(stage_time(t, h, {node!r}), at + {i} * N, a, shared, k + {i} * N, kept + {i} * KEPT);",
+        ]
+        lines += _guarded(block, i >= tableau.stages)
+    lines += [
         "    for (int n = 0; n < N; n++) {",
         "        const V rise = step * end_bar[n];",
         "        y_bar[n] += end_bar[n];",
         *(f"        k_bar[{i} * N + n] += {literal(w)} * rise;" for i, w in tableau.weight_terms),
         "    }",
     ]
-    for i in range(len(inputs) - 1, 0 if tableau.fsal else -1, -1):
-        node, slopes = inputs[i]
-        block = [f"for (int n = 0; n < N; n++) at[n] = y[n]{f' + step * ({slopes})' if i else ''};"]
-        block.append(
-            f"field_vjp(stage_time(t, h, {node!r}), at, a, shared, k_bar + {i} * N, pulled, a_bar, g);"
-        )
+    for i in range(len(inputs) - 1, first - 1, -1):
         backs = "".join(f" k_bar[{j} * N + n] += {literal(w)} * rise;" for j, w in rows[i])
         rise = " const V rise = step * pulled[n];" if backs else ""
-        block.append(f"for (int n = 0; n < N; n++) {{ y_bar[n] += pulled[n];{rise}{backs} }}")
-        extra = i >= tableau.stages
-        lines += ["    if (inside) {"] * extra + [f"    {line}" for line in block] + ["    }"] * extra
+        block = [
+            f"field_vjp(stage_time(t, h, {inputs[i][0]!r}), at + {i} * N, a, shared, k_bar + {i} * N, pulled, a_bar, g, "
+            f"kept + {i} * KEPT);",
+            f"for (int n = 0; n < N; n++) {{ y_bar[n] += pulled[n];{rise}{backs} }}",
+        ]
+        lines += _guarded(block, i >= tableau.stages)
     return [*lines, "}"]
+
+
+def _guarded(block: Sequence[str], extra: bool) -> list[str]:
+    """Lines of a stage; those of the dense output's own are only for steps with an output inside."""
+    return ["    if (inside) {"] * extra + [f"    {line}" for line in block] + ["    }"] * extra

@@ -24,7 +24,6 @@ class Tape:
     """The accepted steps of every sample, in memory of the library's own."""
 
     def __init__(self, built: ctypes.CDLL, samples: int, threads: int) -> None:
-        self.last = torch.zeros(samples, dtype=torch.int64)
         self.pieces = (ctypes.c_void_p * threads)()
         self._finalizer = weakref.finalize(self, built.release, self.pieces, ctypes.c_int64(threads))
 
@@ -134,7 +133,6 @@ def forward(
     call.point(rejected=rejected, nfev=nfev, before=before)
     tape = Tape(built, samples, call.threads) if record else None
     if tape is not None:
-        call.point(last=tape.last)
         call.tapes = ctypes.addressof(tape.pieces)
     if built.forward(address(call)):
         raise MemoryError("the fused solve ran out of memory")

@@ -130,6 +130,7 @@ def write(
         "static V gathered(V sum, V scaled);",
         *tableau_text.forward(tableau),
         header("queue.hpp"),
+        header("tape.hpp"),
         header("forward.hpp"),
     ]
     if vjp is None:

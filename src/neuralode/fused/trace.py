@@ -196,7 +196,7 @@ def _copy_into(graph: fx.Graph, wanted: list[fx.Node], env: dict[fx.Node, fx.Nod
 def vjp_of(
     traced: Traced, inputs: Sequence[Tensor], wanted: Sequence[int], cotangent: Tensor
 ) -> fx.GraphModule:
-    """The graph of (*inputs, cotangent) -> the cotangents of y and of the inputs ``wanted``."""
+    """The graph of (*inputs, cotangent) -> f, and the cotangents of y and of the inputs ``wanted``."""
     places = [1, *wanted]
 
     def pull(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -208,8 +208,8 @@ def vjp_of(
                 whole[place] = value
             return traced.body(*whole)
 
-        back: Any = torch.func.vjp(g, *(values[place] for place in places))[1]
-        return back(seed)
+        value, back = torch.func.vjp(g, *(values[place] for place in places))  # type: ignore[misc]
+        return value, *back(seed)
 
     return graph_of(pull, *inputs, cotangent)
 

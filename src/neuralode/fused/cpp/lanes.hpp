@@ -35,16 +35,33 @@ struct Times {
 typedef float VH __attribute__((vector_size(BYTES / 2)));
 typedef int32_t IH __attribute__((vector_size(BYTES / 2)));
 
+// One bit a lane: lane 0 is the lowest.
+typedef unsigned Bits;
+constexpr Bits ALL = (1u << L) - 1;
+static inline Bits bits_of(ID x) {
+#if BYTES == 64 && defined(__AVX512DQ__)
+    typedef long long Native __attribute__((vector_size(64)));
+    return (unsigned char)__builtin_ia32_cvtq2mask512((Native)x);
+#elif BYTES == 32 && defined(__AVX__)
+    return __builtin_ia32_movmskpd256((VD)x);
+#elif BYTES == 16 && defined(__SSE2__)
+    return __builtin_ia32_movmskpd((VD)x);
+#else
+    Bits found = 0;
+    for (int l = 0; l < LD; l++) found |= Bits(x[l] & 1) << l;
+    return found;
+#endif
+}
+static inline int lowest(Bits x) { return __builtin_ctz(x); }
+
 // Yes or no for each lane, beside Times.
 struct Marks {
     ID part[C];
     int64_t& operator[](int lane) { return ((int64_t*)part)[lane]; }
     int64_t operator[](int lane) const { return ((const int64_t*)part)[lane]; }
-    bool any() const {
-        ID seen = part[0];
-        for (int i = 1; i < C; i++) seen |= part[i];
-        int64_t found = 0;
-        for (int l = 0; l < LD; l++) found |= seen[l];
+    Bits bits() const {
+        Bits found = 0;
+        for (int i = 0; i < C; i++) found |= bits_of(part[i]) << i * LD;
         return found;
     }
 };
@@ -72,6 +89,18 @@ static inline Times widened(V x) {
     return out;
 }
 
+static inline Marks widened(M x) {
+    Marks out;
+    if constexpr (C == 1) memcpy(out.part, &x, sizeof x);
+    else
+        for (int i = 0; i < C; i++) {
+            IH half;
+            memcpy(&half, (char*)&x + i * sizeof half, sizeof half);
+            out.part[i] = __builtin_convertvector(half, ID);
+        }
+    return out;
+}
+
 static inline M narrowed(const Marks& x) {
     M out;
     if constexpr (C == 1) memcpy(&out, x.part, sizeof out);
@@ -83,6 +112,7 @@ static inline M narrowed(const Marks& x) {
     return out;
 }
 
+// The time of a stage with node c.
 static inline V stage_time(const Times& t, const Times& h, double c) {
     Times at;
     for (int i = 0; i < C; i++) at.part[i] = t.part[i] + c * h.part[i];

@@ -83,6 +83,13 @@ template <class W> static inline W exponential(W x) {
     return (1 + short_expm1(r, rest)) * power_of_two(half) * power_of_two(n - half);  // twice, for denormal results
 }
 
+template <class W> static inline W small_exponential(W x) {  // |x| <= 80
+    W r, rest;
+    decltype(bits(x)) n;
+    reduce(x, r, rest, n);
+    return (1 + short_expm1(r, rest)) * power_of_two(n);
+}
+
 template <class W> static inline W exponential_minus_one(W x) {
     W r, rest, c = x < -50 ? W{} - 50 : exp_range(x);
     decltype(bits(x)) n;
@@ -126,6 +133,11 @@ template <class W> static inline W log_limits(W x, W result) {
     const W infinite = W{} + std::numeric_limits<S>::infinity();
     result = x == 0 ? -infinite : result;
     return x < 0 ? W{} + std::numeric_limits<S>::quiet_NaN() : (x == infinite) | (x != x) ? x : result;
+}
+template <class W> static inline W plain_logarithm(W x) {  // of normal numbers
+    W m, k;
+    split(x, m, k);
+    return log_of(m - 1, k, W{});
 }
 template <class W> static inline W logarithm(W x) {
     typedef typename std::remove_reference<decltype(x[0])>::type S;

@@ -1,43 +1,12 @@
-// What a call is given, what it keeps, and the samples that wait for a lane.
+// What a call is given, and the samples that wait for a lane.
 #include <atomic>
 #include <new>
 
-// One accepted step of a sample, for the reverse sweep; outputs first ... first + count - 1 lie in it.
-struct Record {
-    Record* prev;
-    double t, h, t1;
-    int64_t first, count;
-    T y[N];
-};
-
-// Records in pieces that never move.
-struct Tape {
-    static constexpr int64_t PIECE = 1 << 18;
-    char* piece = nullptr;
-    int64_t used = PIECE;
-    Record* add() {
-        const int64_t size = (sizeof(Record) + 15) / 16 * 16, whole = size > PIECE - 16 ? size + 16 : PIECE;
-        if (used + size > whole) {
-            char* fresh = (char*)malloc(whole);
-            if (!fresh) throw std::bad_alloc();
-            *(char**)fresh = piece;
-            piece = fresh, used = 16;
-        }
-        used += size;
-        return (Record*)(piece + used - size);
-    }
-    ~Tape() {
-        while (piece) {
-            char* before = *(char**)piece;
-            free(piece);
-            piece = before;
-        }
-    }
-};
+struct Tape;
 
 // All that a call is given, and where its results go. Times (B,); states (B, N); outputs (outputs, B, N).
 struct Call {
-    int64_t samples, outputs, time_row, time_column, grid_steps, grid_row, grid_column, max_steps, threads;
+    int64_t samples, outputs, time_row, time_column, grid_steps, grid_row, grid_column, max_steps, threads, memory;
     double rtol, atol, first_step, min_step, max_step;
     double k, safety, smallest, largest, exponent[3];
     const double *t0, *t1, *sign, *times, *grid;
@@ -46,7 +15,6 @@ struct Call {
     T *ys, *y1;
     double *t, *h;
     int64_t *status, *accepted, *rejected, *nfev, *before;
-    Record** last;
     Tape** tapes;  // one a thread, or null
 };
 
@@ -68,22 +36,29 @@ template <class X> struct Heap {
 static inline V measured(V squares) { return SUP ? squares : root(squares) * T(std::pow(double(N), -0.5)); }
 static inline V gathered(V sum, V scaled) { return SUP ? greater(sum, magnitude(scaled)) : sum + scaled * scaled; }
 
+// f, the same bits wherever it is called.
+static __attribute__((noinline)) void slope(V t, const V* y, const V* a, const T* const* shared, V* out) {
+    field(t, y, a, shared, out);
+}
+
 // Samples of the queue with what their first step needs.
 struct Queue {
     const Call& call;
     std::atomic<int64_t>& next;
-    int64_t at = 0, stop = 0, begin = 0;
+    const int64_t thread, stride;
+    int64_t chunks = 0, at = 0, stop = 0, begin = 0;
     bool drained = false;
     Heap<T> slopes;
     Heap<double> sizes;
     Heap<V> y, f0, f1, y1, a;
-    Queue(const Call& c, std::atomic<int64_t>& n)
-        : call(c), next(n), slopes(CHUNK * N), sizes(CHUNK), y(N), f0(N), f1(N), y1(N), a(A + 1) {}
+    Queue(const Call& c, std::atomic<int64_t>& n, int64_t i)
+        : call(c), next(n), thread(i), stride(c.threads), slopes(CHUNK * N), sizes(CHUNK), y(N), f0(N), f1(N), y1(N), a(A + 1) {}
 
     bool empty() {
         if (at < stop) return false;
         if (drained) return true;
-        begin = at = next.fetch_add(CHUNK);
+        // With a tape every thread has its own samples, so that gradients are summed in the same order every time.
+        begin = at = call.tapes ? CHUNK * (thread + stride * chunks++) : next.fetch_add(CHUNK);
         stop = begin + CHUNK < call.samples ? begin + CHUNK : call.samples;
         if (at >= stop) return drained = true;
         for (int64_t first = begin; first < stop; first += L) prepare(first);
@@ -100,7 +75,7 @@ struct Queue {
         }
         const bool chosen = call.grid_steps == 0 && !(call.first_step > 0);
         Times size = span;
-        if (FSAL || chosen) field(rounded(t0), y, a, call.shared, f0);
+        if (FSAL || chosen) slope(rounded(t0), y, a, call.shared, f0);
         if (chosen) size = first_size(t0, span, sign);
         else if (call.first_step > 0)
             for (int l = 0; l < L; l++) size[l] = std::fmin(span[l], call.first_step);
@@ -134,7 +109,7 @@ struct Queue {
         }
         const V step = rounded(moved);
         for (int n = 0; n < N; n++) y1[n] = y[n] + step * y1[n];
-        field(stage_time(t0, moved, 1.0), y1, a, call.shared, f1);
+        slope(stage_time(t0, moved, 1.0), y1, a, call.shared, f1);
         for (int n = 0; n < N; n++)
             sum2 = gathered(sum2, (f1[n] - (finite ? f0[n] : V{})) / (magnitude(y[n]) * rtol + atol));
         Times d2 = widened(measured(sum2)), good = widened(finite ? V{} : B(std::numeric_limits<T>::quiet_NaN()));
