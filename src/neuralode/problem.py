@@ -85,6 +85,11 @@ class Problem:
         """How many samples step by themselves; None for a state that steps as one."""
         return len(self.y0) if self.batch == "independent" else None
 
+    @property
+    def batch_size(self) -> int | None:
+        """How many samples dimension 0 of the state holds; None for one system."""
+        return None if self.batch is None else len(self.y0)
+
     def reenter_autocast(self) -> AbstractContextManager[Any]:
         """The autocast state that the forward pass ran under."""
         device, dtype, enabled, cache = self.autocast

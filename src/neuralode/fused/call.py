@@ -13,7 +13,7 @@ WHOLE = (
 REAL = ("rtol", "atol", "first_step", "min_step", "max_step", "k", "safety", "smallest", "largest")
 POINTERS = (
     "t0", "t1", "sign", "times", "grid", "y0", "args", "shared", "ys", "y1", "t", "h", "status", "accepted", "rejected",
-    "nfev", "before", "tapes",
+    "nfev", "before", "worst", "tapes",
 )  # fmt: skip
 
 

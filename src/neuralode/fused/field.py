@@ -51,12 +51,12 @@ class Compiled:
         tableau = problem.method.tableau
         assert tableau is not None
         sup = problem.norm is NORMS["max"]
-        key = (tableau.name, sup, wanted)
+        lockstep = problem.batch == "lockstep"
+        key = (tableau.name, sup, lockstep, wanted)
         if key not in self.built:
             y = sample_of(problem)
-            shape = Shape(
-                y.numel(), self.lane_sizes, tuple(u.numel() for u in uniforms), y.dtype, sup, register_width()
-            )
+            sizes = y.numel(), self.lane_sizes, tuple(u.numel() for u in uniforms)
+            shape = Shape(*sizes, y.dtype, sup, register_width(), lockstep)
             self.built[key] = self._library(problem, shape, tableau, uniforms, wanted)
         return self.built[key]
 
@@ -94,7 +94,7 @@ class Compiled:
 def sample_of(problem: Problem) -> Tensor:
     """One sample's state."""
     y = problem.y0.detach()
-    return y if problem.samples is None else y[0]
+    return y if problem.batch is None else y[0]
 
 
 def compiled(problem: Problem, check: bool) -> Compiled:
@@ -130,8 +130,8 @@ def _weak(thing: Any) -> bool:
 
 
 def _key(problem: Problem, f: VectorField) -> tuple[Any, ...]:
-    parts: list[Any] = [f.f.__func__ if inspect.ismethod(f.f) else None, problem.samples is None]
-    parts += [sample_of(problem).shape, problem.y0.dtype, problem.samples == 1]
+    parts: list[Any] = [f.f.__func__ if inspect.ismethod(f.f) else None, problem.batch]
+    parts += [sample_of(problem).shape, problem.y0.dtype, problem.batch_size == 1]
     if isinstance(_owner(f.f), nn.Module):
         module = _owner(f.f)
         parts += [tuple(map(id, module.parameters())), tuple(m.training for m in module.modules())]
@@ -146,7 +146,7 @@ def _key(problem: Problem, f: VectorField) -> tuple[Any, ...]:
 
 
 def _has_rows(leaf: Any, problem: Problem) -> bool:
-    batch = problem.samples
+    batch = problem.batch_size
     ours = isinstance(leaf, Tensor) and leaf.dtype == problem.y0.dtype
     return batch is not None and ours and leaf.dim() > 0 and len(leaf) == batch
 
@@ -183,9 +183,9 @@ def _trace_with(
         for i, tensor in zip((*lane, *shared), tensors, strict=True):
             whole[i] = tensor[None] if i in lane else tensor
         field = replace(f, args=rebuild(f.args, iter(whole)))
-        if problem.samples is None:
+        if problem.batch is None:
             return field._raw(t, state)
-        return field._raw(t.view(1, *(1,) * state.dim()), state[None])[0]
+        return field._raw(_time(problem, t.view(1), state[None]), state[None])[0]
 
     rows = [values[i].detach()[0] for i in lane]
     traced = trace(one, y.new_zeros(()), y, rows, [values[i].detach() for i in shared])
@@ -197,34 +197,45 @@ def _trace_with(
     return Compiled(traced, lane, shared, tuple(row.numel() for row in rows))
 
 
+def _time(problem: Problem, t: Tensor, y: Tensor) -> Tensor:
+    """t (B,) as f gets it beside y."""
+    return t.reshape(-1, *(1,) * (y.dim() - 1)) if problem.batch == "independent" else t[0]
+
+
+def _clocks(problem: Problem, count: int) -> Tensor:
+    """t0 of the first few samples."""
+    t0 = problem.t0
+    return t0[torch.arange(count) % len(t0)] if isinstance(t0, Tensor) else torch.full((count,), t0, dtype=torch.float64)
+
+
 def _places(problem: Problem, f: VectorField, lane: tuple[int, ...]) -> tuple[Tensor, Tensor, VectorField]:
     """(times, states, f) of a few samples, moved a little so that no two are alike."""
-    y0, samples = problem.y0.detach(), problem.samples
+    y0, samples = problem.y0.detach(), problem.batch_size
     if samples is None:
-        return torch.tensor([problem.t0], dtype=torch.float64), y0[None], f
+        return _clocks(problem, 1), y0[None], f
     chosen = torch.arange(SAMPLES) % samples
     values = [leaf for _, leaf in leaves(f.args, "")]
     few = [leaf[chosen] if i in lane else leaf for i, leaf in enumerate(values)]
     moved = torch.linspace(1.0, 1.01, SAMPLES, dtype=y0.dtype).reshape(-1, *(1,) * (y0.dim() - 1))
-    return problem.t0[chosen], y0[chosen] * moved, replace(f, args=rebuild(f.args, iter(few)))
+    return _clocks(problem, SAMPLES), y0[chosen] * moved, replace(f, args=rebuild(f.args, iter(few)))
 
 
 def _first(problem: Problem, f: VectorField, lane: tuple[int, ...]) -> tuple[Tensor, Tensor, VectorField]:
     """As ``_places``, of the first sample as it is."""
-    if problem.samples is None:
+    if problem.batch is None:
         return _places(problem, f, lane)
     if lane:
         values = [leaf for _, leaf in leaves(f.args, "")]
         few = [leaf[:1] if i in lane else leaf for i, leaf in enumerate(values)]
         f = replace(f, args=rebuild(f.args, iter(few)))
-    return problem.t0[:1], problem.y0.detach()[:1], f
+    return _clocks(problem, 1), problem.y0.detach()[:1], f
 
 
 def _eager(problem: Problem, f: VectorField, t: Tensor, y: Tensor) -> Tensor:
     with torch.no_grad():
-        if problem.samples is None:
+        if problem.batch is None:
             return f._raw(t[0].to(y.dtype), y[0])[None]
-        return f._raw(t.to(y.dtype).reshape(-1, *(1,) * (y.dim() - 1)), y)
+        return f._raw(_time(problem, t.to(y.dtype), y), y)
 
 
 def _differs(found: Compiled, problem: Problem, f: VectorField, places: Places) -> bool:
@@ -260,7 +271,7 @@ def _close(a: Tensor, b: Tensor) -> bool:
 
 def _check_apart(found: Compiled, problem: Problem, f: VectorField) -> None:
     """f of three samples together is f of each."""
-    if problem.samples is None:
+    if problem.batch is None:
         return
     t, y, some = _places(problem, f, found.lane)
     together = _eager(problem, some, t, y)

@@ -68,7 +68,7 @@ class _Swept(torch.autograd.Function):
         ctx.save_for_backward(y0, *tensors)
         ctx.source, ctx.built, ctx.wanted, ctx.lanes = source, built, wanted, len(found.lane)
         ctx.tape, ctx.call, ctx.reached, ctx.tally = run.tape, call, run.status, problem.field.tally
-        ctx.work = int(torch.as_tensor(run.accepted).sum()) * built_vjps(problem)
+        ctx.work = int(torch.as_tensor(run.accepted).expand(call.samples).sum()) * built_vjps(problem)
         box.append(run)
         return run.ys.detach(), run.y1.detach()
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..control import NORMS, Controller, PIDController, StepControl
 from ..engine import Run
+from ..engine.host_loop import culprit
 from ..field import VectorField
 from ..ops import merge, transforming
 from ..problem import Problem
@@ -35,7 +36,6 @@ def refuse(problem: Problem) -> None:
         "the state is not on the CPU": p.y0.device.type != "cpu",
         f"the state is {p.y0.dtype}": p.y0.dtype not in (torch.float32, torch.float64),
         f"method {p.method.name!r} is no explicit Runge-Kutta method": p.method.tableau is None,
-        "batch='lockstep' shares one step size: use batch='independent'": p.batch == "lockstep",
         "t_eval='steps' is not fused": isinstance(p.times, str),
         "dense_output=True is not fused": p.dense_output,
         "events and t_stops are not fused": p.watch is not None,
@@ -87,7 +87,7 @@ def times_of(values: Any) -> tuple[Tensor, int, int]:
 
 def prepared(problem: Problem) -> Call:
     """The call with a problem's settings, and its times."""
-    p, samples = problem, problem.samples or 1
+    p, samples = problem, problem.batch_size or 1
     order = p.method.error_order + 1
     control = p.controller
     call = Call(samples=samples, max_steps=p.max_steps, threads=threads_for(samples))
@@ -116,21 +116,21 @@ def forward(
     problem: Problem, found: Compiled, built: ctypes.CDLL, shared: list[Tensor], record: bool
 ) -> tuple[Run, Call]:
     """Integrate without gradients; with ``record`` the run has a tape."""
-    p, samples = problem, problem.samples or 1
+    p, samples = problem, problem.batch_size or 1
     f = p.field
     assert isinstance(f, VectorField)
     call = prepared(p)
     y0 = p.y0.detach().contiguous()
-    lanes = [x if p.samples else x[None] for x in found.lane_tensors(f)]
+    lanes = [x if p.batch_size else x[None] for x in found.lane_tensors(f)]
     call.point(y0=y0, args=flat_rows(lanes, samples, y0))
     call.share(shared)
     ys = y0.new_full((call.outputs, *y0.shape), torch.nan)
     last = torch.empty_like(y0)
     t, h = torch.empty((2, samples), dtype=torch.float64)
-    counts = torch.zeros((5, samples), dtype=torch.int64)
-    status, accepted, rejected, nfev, before = counts
+    counts = torch.zeros((6, samples), dtype=torch.int64)
+    status, accepted, rejected, nfev, before, worst = counts
     call.point(ys=ys, y1=last, t=t, h=h, status=status, accepted=accepted)
-    call.point(rejected=rejected, nfev=nfev, before=before)
+    call.point(rejected=rejected, nfev=nfev, before=before, worst=worst)
     tape = Tape(built, samples, call.threads) if record else None
     if tape is not None:
         call.tapes = ctypes.addressof(tape.pieces)
@@ -141,10 +141,19 @@ def forward(
     return _run(p, ys, last, t, h, counts, tape), call
 
 
+def _culprit(problem: Problem, status: int, worst: int, last: Tensor) -> int | None:
+    """The sample that a batch in lockstep failed by."""
+    if problem.batch is None or status >= 0:
+        return None
+    if problem.grid is not None:
+        return culprit(problem, last) if status == Status.NONFINITE else None
+    return worst
+
+
 def _run(
     p: Problem, ys: Tensor, last: Tensor, t: Tensor, h: Tensor, counts: Tensor, tape: Tape | None
 ) -> Run:
-    status, accepted, rejected, nfev, _ = counts
+    status, accepted, rejected, nfev, _, worst = counts
     good = status == Status.SUCCESS
     single = p.samples is None
     y1 = last
@@ -153,7 +162,7 @@ def _run(
         y1 = lost if single else merge(good, last, lost)
 
     def plain(x: Tensor) -> Any:
-        return x.item() if single else x
+        return x[0].item() if single else x
 
     return Run(
         ys=ys,
@@ -161,10 +170,10 @@ def _run(
         last=last,
         knots=None,
         times=p.times,
-        status=Status(int(status)) if single else status,
+        status=Status(int(status[0])) if single else status,
         t=plain(t),
         h=plain(h),
-        sample=None,
+        sample=_culprit(p, int(status[0]), int(worst[0]), last) if single else None,
         nfev=plain(nfev),
         njev=0 if single else torch.zeros_like(nfev),
         accepted=plain(accepted),

@@ -16,11 +16,15 @@ from .graph import Buffer, MatMul, Program, Reduce, UnsupportedError
 from .lower import Lowering
 
 CPP = Path(__file__).parent / "cpp"
+LANES, LOCKSTEP = (
+    ("call.hpp", "first_step.hpp", "evaluate.hpp", "tape.hpp", "clock.hpp", *loop)
+    for loop in (("queue.hpp", "forward.hpp"), ("lockstep.hpp",))
+)
 CHEAP = 100  # vector operations of f below which two blocks of samples are solved in turn
 LARGEST = 100_000  # numbers of one sample that an evaluation of f may hold: more would not fit a stack
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def header(name: str) -> str:
     """A file of ``cpp``."""
     return (CPP / name).read_text(encoding="utf-8")
@@ -28,7 +32,7 @@ def header(name: str) -> str:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a build is for, besides f and the method: sizes, dtype, norm, register width in bytes."""
+    """What a build is for, besides f and the method: sizes, dtype, norm, register width in bytes, lockstep or not."""
 
     state: int
     lanes: tuple[int, ...]
@@ -36,6 +40,7 @@ class Shape:
     dtype: torch.dtype
     sup: bool
     width: int
+    lockstep: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,14 +129,13 @@ def write(
         header("matrix.hpp"),
         f"constexpr int N = {shape.state}, A = {sum(shape.lanes)};",
         *tableau_text.constants(tableau, shape.sup),
-        f"constexpr bool CHEAP = {str(operations(program) < CHEAP).lower()};",
+        f"constexpr int64_t OPERATIONS = {operations(program)};",
+        f"constexpr bool CHEAP = OPERATIONS < {CHEAP};",
         *field_text(program, shape),
         "static V measured(V squares);",
         "static V gathered(V sum, V scaled);",
         *tableau_text.forward(tableau),
-        header("queue.hpp"),
-        header("tape.hpp"),
-        header("forward.hpp"),
+        *map(header, LOCKSTEP if shape.lockstep else LANES),
     ]
     if vjp is None:
         return Source("\n".join(parts) + "\n")

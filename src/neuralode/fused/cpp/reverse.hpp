@@ -225,7 +225,7 @@ struct Back {
 
     void back(int64_t row) {
         Marks moved;
-        for (int i = 0; i < C; i++) moved.part[i] = log.row(row).h.part[i] != 0;
+        for (int i = 0; i < C; i++) moved.part[i] = (log.row(row).h.part[i] != 0) & log.used.part[i];
         const Bits moves = moved.bits();
         if (!moves) return;
         const M on = narrowed(moved);
@@ -290,8 +290,7 @@ extern "C" int reverse(const Sweep* sweep) {
         try {
             Totals totals(*sweep, i);
             const Tape* tape = sweep->tapes[i];
-            Back(*sweep, totals, tape->one).run();
-            Back(*sweep, totals, tape->two).run();
+            for (const auto& log : tape->logs) Back(*sweep, totals, *log).run();
             for (int64_t j = i * CHUNK; FSAL && j < sweep->samples; j += threads * CHUNK)
                 first_slopes(*sweep, totals, j, j + CHUNK < sweep->samples ? j + CHUNK : sweep->samples);
             totals.flush();

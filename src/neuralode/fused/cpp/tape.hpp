@@ -1,4 +1,6 @@
 // What the reverse sweep needs of the steps of a block of lanes.
+#include <memory>
+#include <vector>
 
 // Items of one size in pieces that never move.
 struct Shelf {
@@ -54,11 +56,14 @@ struct Visit {
 struct Log {
     static constexpr int STATE = N * (1 + FSAL);
     const int64_t limit;
-    Shelf rows{sizeof(Row)}, states{STATE * int64_t(sizeof(V))}, visits{sizeof(Visit)};
+    Shelf own{sizeof(Row)}, states{STATE * int64_t(sizeof(V))}, visits{sizeof(Visit)};
+    Shelf& rows;
+    Marks used;  // the lanes that hold samples
     int64_t every = 1, latest[L];
 
-    explicit Log(int64_t bytes) : limit(bytes) {
-        for (int l = 0; l < L; l++) latest[l] = -1;
+    // ``common``: rows that several blocks share.
+    explicit Log(int64_t bytes, Shelf* common) : limit(bytes), rows(common ? *common : own) {
+        for (int l = 0; l < L; l++) latest[l] = -1, used[l] = -1;
     }
     Row& row(int64_t i) const { return *(Row*)rows.at(i); }
     V* state(int64_t i) const { return (V*)states.at(i); }
@@ -72,14 +77,16 @@ struct Log {
     void leave(int lane, int64_t outputs, double end) {
         visit(latest[lane]).outputs = outputs, visit(latest[lane]).end = end;
     }
+    void keep(const V* y, const V* slope) {
+        if (rows.count % every) return;
+        V* to = (V*)states.add();
+        for (int n = 0; n < N; n++) to[n] = y[n];
+        if (FSAL)
+            for (int n = 0; n < N; n++) to[N + n] = slope[n];
+        if (own.bytes() + states.bytes() > limit && states.count > 2 * every) states.halve(), every *= 2;
+    }
     void add(const Times& t, const Times& h, const Marks& moved, const V* y, const V* slope) {
-        if (rows.count % every == 0) {
-            V* to = (V*)states.add();
-            for (int n = 0; n < N; n++) to[n] = y[n];
-            if (FSAL)
-                for (int n = 0; n < N; n++) to[N + n] = slope[n];
-            if (rows.bytes() + states.bytes() > limit && states.count > 2 * every) states.halve(), every *= 2;
-        }
+        keep(y, slope);
         Row* to = (Row*)rows.add();
         for (int i = 0; i < C; i++) {
             to->t.part[i] = t.part[i];
@@ -88,8 +95,16 @@ struct Log {
     }
 };
 
-// The two blocks of a thread.
+// The logs of a thread's blocks.
 struct Tape {
-    Log one, two;
-    explicit Tape(int64_t limit) : one(limit / 2), two(limit / 2) {}
+    Shelf common{sizeof(Row)};
+    std::vector<std::unique_ptr<Log>> logs;
+    Log* add(int64_t limit, Shelf* rows = nullptr) {
+        logs.emplace_back(new Log(limit, rows));
+        return logs.back().get();
+    }
 };
+
+extern "C" void release(Tape** tapes, int64_t count) {
+    for (int64_t i = 0; i < count; i++) delete tapes[i];
+}
