@@ -25,7 +25,7 @@ def assert_same_gradients(f, span, y0, wanted, bound=EXACT, **options):
         assert (a - b).norm() <= bound * a.norm(), (a, b)
 
 
-@pytest.mark.parametrize("batch", ["independent", None])
+@pytest.mark.parametrize("batch", ["independent", "lockstep", None])
 def test_smoke_spiral(batch):
     f = Spiral()
     y0 = states(20, 2) if batch else states(1, 2)[0]
@@ -34,26 +34,28 @@ def test_smoke_spiral(batch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("batch", ["independent", "lockstep"])
 @pytest.mark.parametrize("method", EXPLICIT)
-def test_every_explicit_method(method):
+def test_every_explicit_method(method, batch):
     adaptive = next(m for m in methods() if m.name == method).adaptive
     settings = {} if adaptive else {"step": 0.1}
     times = torch.linspace(0, 2, 7, dtype=D)
     f = Spiral(4)
-    options = {"method": method, "t_eval": times, "batch": "independent", **settings}
+    options = {"method": method, "t_eval": times, "batch": batch, **settings}
     assert_same_gradients(f, (0.0, 2.0), states(9, 2), tuple(f.parameters()), **options)
 
 
 @pytest.mark.slow
-def test_arguments_of_each_sample_and_of_all():
+@pytest.mark.parametrize("batch", ["independent", "lockstep"])
+def test_arguments_of_each_sample_and_of_all(batch):
     mu = torch.linspace(1, 5, 20, dtype=D).requires_grad_()
-    assert_same_gradients(van_der_pol, (0.0, 2.0), states(20, 2), (mu,), args=(mu,), batch="independent")
+    assert_same_gradients(van_der_pol, (0.0, 2.0), states(20, 2), (mu,), args=(mu,), batch=batch)
     matrix = torch.randn(2, 5, dtype=D, generator=torch.Generator().manual_seed(0)).requires_grad_()
 
     def twice(t, y, w):
         return torch.tanh(y @ w) @ w.T - torch.nn.functional.softplus(y)
 
-    assert_same_gradients(twice, (0.0, 1.0), states(20, 2), (matrix,), args=(matrix,), batch="independent")
+    assert_same_gradients(twice, (0.0, 1.0), states(20, 2), (matrix,), args=(matrix,), batch=batch)
 
 
 @pytest.mark.slow
@@ -74,15 +76,16 @@ def test_closed_over_tensors_and_what_is_computed_of_them():
 
 
 @pytest.mark.slow
-def test_times():
-    for batch, y0 in (("independent", states(3, 2)), (None, states(1, 2)[0])):
-        found = []
-        for backend in ("eager", "fused"):
-            t1 = torch.tensor(1.0, dtype=D, requires_grad=True)
-            t0 = torch.tensor(0.1, dtype=D, requires_grad=True)
-            solution = solve(lotka_volterra, (t0, t1), y0, batch=batch, backend=backend)
-            found.append(torch.stack(torch.autograd.grad(solution.y1.sum(), (t0, t1))))
-        torch.testing.assert_close(found[1], found[0], rtol=EXACT, atol=EXACT)
+@pytest.mark.parametrize("batch", ["independent", "lockstep", None])
+def test_times(batch):
+    y0 = states(3, 2) if batch else states(1, 2)[0]
+    found = []
+    for backend in ("eager", "fused"):
+        t1 = torch.tensor(1.0, dtype=D, requires_grad=True)
+        t0 = torch.tensor(0.1, dtype=D, requires_grad=True)
+        solution = solve(lotka_volterra, (t0, t1), y0, batch=batch, backend=backend)
+        found.append(torch.stack(torch.autograd.grad(solution.y1.sum(), (t0, t1))))
+    torch.testing.assert_close(found[1], found[0], rtol=EXACT, atol=EXACT)
 
 
 @pytest.mark.slow
