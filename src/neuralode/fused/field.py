@@ -52,11 +52,11 @@ class Compiled:
         assert tableau is not None
         sup = problem.norm is NORMS["max"]
         lockstep = problem.batch == "lockstep"
-        key = (tableau.name, sup, lockstep, wanted)
+        key = (tableau.name, sup, lockstep, graded(problem), wanted)
         if key not in self.built:
             y = sample_of(problem)
             sizes = y.numel(), self.lane_sizes, tuple(u.numel() for u in uniforms)
-            shape = Shape(*sizes, y.dtype, sup, register_width(), lockstep)
+            shape = Shape(*sizes, y.dtype, sup, register_width(), lockstep, graded(problem))
             self.built[key] = self._library(problem, shape, tableau, uniforms, wanted)
         return self.built[key]
 
@@ -95,6 +95,11 @@ def sample_of(problem: Problem) -> Tensor:
     """One sample's state."""
     y = problem.y0.detach()
     return y if problem.batch is None else y[0]
+
+
+def graded(problem: Problem) -> bool:
+    """Whether tolerances differ between entries of the state, or samples."""
+    return problem.grid is None and (isinstance(problem.rtol, Tensor) or isinstance(problem.atol, Tensor))
 
 
 def compiled(problem: Problem, check: bool) -> Compiled:

@@ -112,7 +112,7 @@ def _swept(
         sweep.point(grad_y1=where_reached(ctx.reached >= 0, grad_y1).contiguous())
     widths = [t[0].numel() for t in tensors[: ctx.lanes]] if call.samples else []
     grad_y0, slope_bar = torch.empty_like(state), torch.zeros_like(state)
-    grad_args = state.new_zeros((samples, max(1, sum(widths))))
+    grad_args = state.new_zeros((samples, max(1, ctx.source.columns)))
     sizes = torch.tensor(ctx.source.shared_sizes or (0,), dtype=torch.int64)
     by_lane = torch.tensor(ctx.source.by_lane or (False,), dtype=torch.int64)
     totals = [torch.zeros((call.threads, n), dtype=torch.float64) for n in ctx.source.shared_sizes]

@@ -15,7 +15,7 @@ from ..ops import merge, transforming
 from ..problem import Problem
 from ..solution import Status
 from .call import Call, address
-from .field import Compiled, flat_rows
+from .field import Compiled, flat_rows, graded
 from .graph import UnsupportedError
 
 CHUNK = 64  # samples that a thread takes at once, as in cpp/forward.hpp
@@ -40,7 +40,6 @@ def refuse(problem: Problem) -> None:
         "dense_output=True is not fused": p.dense_output,
         "events and t_stops are not fused": p.watch is not None,
         "progress is not fused": p.progress is not None,
-        "tolerances that are tensors are not fused": isinstance(p.rtol, Tensor) or isinstance(p.atol, Tensor),
         "a norm of your own is not fused": p.norm not in (NORMS["rms"], NORMS["max"]),
         "the controller is not one of 'pi', 'i', 'pid'": not isinstance(
             p.controller, (Controller, PIDController)
@@ -91,7 +90,8 @@ def prepared(problem: Problem) -> Call:
     order = p.method.error_order + 1
     control = p.controller
     call = Call(samples=samples, max_steps=p.max_steps, threads=threads_for(samples))
-    call.rtol, call.atol = float(p.rtol), float(p.atol)
+    if not isinstance(p.rtol, Tensor) and not isinstance(p.atol, Tensor):
+        call.rtol, call.atol = p.rtol, p.atol
     call.first_step, call.min_step, call.max_step = p.first_step or 0.0, p.min_step, p.max_step
     call.k, call.safety, call.smallest, call.largest = (
         order,
@@ -121,7 +121,9 @@ def forward(
     assert isinstance(f, VectorField)
     call = prepared(p)
     y0 = p.y0.detach().contiguous()
-    lanes = [x if p.batch_size else x[None] for x in found.lane_tensors(f)]
+    lanes = found.lane_tensors(f)
+    if graded(p):
+        lanes += [torch.as_tensor(level, dtype=y0.dtype).expand_as(y0) for level in (p.rtol, p.atol)]
     call.point(y0=y0, args=flat_rows(lanes, samples, y0))
     call.share(shared)
     ys = y0.new_full((call.outputs, *y0.shape), torch.nan)

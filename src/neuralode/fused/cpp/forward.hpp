@@ -76,7 +76,7 @@ struct Block : Clock {
     }
 
     void judge() {
-        ratio = error_ratio(width, y, y1, k, T(call.rtol), T(call.atol));
+        ratio = error_ratio(width, y, y1, k, a, T(call.rtol), T(call.atol));
         control();
     }
 
