@@ -1,17 +1,17 @@
 """The exact gradient of a compiled solve: its reverse sweep as an autograd function."""
 
 import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..engine import Run, where_reached
-from ..field import VectorField
-from ..problem import Problem
+from ..engine import where_reached
+from ..field import Tally
 from .call import Call, Record, address, pointers
-from .field import Compiled
-from .run import forward
+from .run import Outcome, end_of, launch
 from .source import Source
 
 WHOLE = ("samples", "outputs", "threads", "time_row", "time_column", "tensors")
@@ -30,47 +30,53 @@ class Sweep(Record):
     )
 
 
-def wanted_inputs(found: Compiled, f: VectorField, uniforms: tuple[Tensor, ...]) -> tuple[int, ...]:
-    """Places of f's inputs, in the order of its trace, that a gradient is wanted of besides y."""
-    tensors = (*found.lane_tensors(f), *uniforms)
+@dataclass(eq=False)
+class Job:
+    """A solve that a gradient is wanted of.
+
+    Attributes:
+        template: its settings; ys: where its outputs go; lanes: how many of f's tensors differ between samples.
+        wanted: places of f's inputs, in the order of its trace, that have a gradient besides y.
+        evaluations: of f in a step of the method; again: 1 where a step begins with the slope of the one before.
+        single: whether all samples end together; levels: tolerances that differ between entries or samples.
+        outcome: what was solved.
+    """
+
+    template: Call
+    source: Source
+    built: ctypes.CDLL
+    wanted: tuple[int, ...]
+    lanes: int
+    ys: Tensor
+    tally: Tally
+    evaluations: int
+    again: int
+    single: bool
+    levels: tuple[Tensor, ...]
+    outcome: Outcome | None = None
+
+
+def wanted_inputs(tensors: Sequence[Tensor]) -> tuple[int, ...]:
+    """Places of f's inputs that a gradient is wanted of, given those besides t and y."""
     return tuple(2 + i for i, tensor in enumerate(tensors) if tensor.requires_grad)
 
 
-def differentiable(
-    problem: Problem, found: Compiled, uniforms: tuple[Tensor, ...], wanted: tuple[int, ...]
-) -> Run:
-    """Integrate; gradients of the outputs and the end come from the reverse sweep."""
-    f = problem.field
-    assert isinstance(f, VectorField)
-    source, built = found.build(problem, uniforms, wanted)
-    box: list[Run] = []
-    tensors = (*found.lane_tensors(f), *uniforms)
-    ys, y1 = _Swept.apply(problem, found, source, built, box, wanted, problem.y0, *tensors)
-    return box[0].with_tensors((ys, y1))
+def differentiable(job: Job, y0: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """(ys, y1), with the gradients of the reverse sweep; ``job.outcome`` is set."""
+    return _Swept.apply(job, y0, *tensors)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Swept(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        problem: Problem,
-        found: Compiled,
-        source: Source,
-        built: ctypes.CDLL,
-        box: list[Run],
-        wanted: tuple[int, ...],
-        y0: Tensor,
-        *tensors: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        shared = [tensor.contiguous() for tensor in tensors[len(found.lane) :]]
-        run, call = forward(problem, found, built, shared, record=True)
+    def forward(ctx: Any, job: Job, y0: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        lanes, shared = tensors[: job.lanes], [tensor.contiguous() for tensor in tensors[job.lanes :]]
+        outcome = launch(job.template, job.built, y0.detach(), (*lanes, *job.levels), shared, job.ys, record=True)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(y0, *tensors)
-        ctx.source, ctx.built, ctx.wanted, ctx.lanes = source, built, wanted, len(found.lane)
-        ctx.tape, ctx.call, ctx.reached, ctx.tally = run.tape, call, run.status, problem.field.tally
-        ctx.work = int(torch.as_tensor(run.accepted).expand(call.samples).sum()) * built_vjps(problem)
-        box.append(run)
-        return run.ys.detach(), run.y1.detach()
+        job.outcome = outcome
+        # Without the outputs: what a Function keeps of its own outputs is never freed.
+        ctx.job = replace(job, ys=job.ys[:0], outcome=outcome._replace(ys=job.ys[:0], last=job.ys[:0]))
+        return outcome.ys.detach(), end_of(outcome, job.single).detach()
 
     @staticmethod
     def backward(ctx: Any, grad_ys: Tensor | None, grad_y1: Tensor | None) -> tuple[Any, ...]:
@@ -78,28 +84,34 @@ class _Swept(torch.autograd.Function):
             raise NotImplementedError(
                 "backend='fused' has first derivatives only: for create_graph=True use backend='eager'"
             )
+        job: Job = ctx.job
         y0, *tensors = ctx.saved_tensors
-        grad_y0, lanes, shared = _swept(ctx, y0, tensors, grad_ys, grad_y1)
-        ctx.tally.count += 1
-        ctx.tally.rows += ctx.work
+        grad_y0, lanes, shared = _swept(job, y0, tensors, grad_ys, grad_y1)
+        _count(job)
         grads: list[Tensor | None] = [None] * len(tensors)
-        for place in ctx.wanted:
+        for place in job.wanted:
             i = place - 2
-            grads[i] = lanes[i].reshape(tensors[i].shape) if i < ctx.lanes else shared.pop(0)
-        return (*[None] * 6, grad_y0, *grads)
+            grads[i] = lanes[i].reshape(tensors[i].shape) if i < job.lanes else shared.pop(0)
+        return (None, grad_y0, *grads)
 
 
-def built_vjps(problem: Problem) -> int:
-    """Evaluations that the reverse sweep makes a step."""
-    tableau = problem.method.tableau
-    assert tableau is not None
-    return 2 * tableau.stages
+def _count(job: Job) -> None:
+    """The evaluations of f that are pulled back: those of the accepted steps, dense outputs' and the first slope."""
+    assert job.outcome is not None
+    _, accepted, rejected, nfev, *_ = job.outcome.counts[:6]
+    start = 2 if not (job.template.grid_steps or job.template.first_step) else job.again
+    tried = accepted + rejected
+    extra = nfev - start - tried * job.evaluations
+    pulled = accepted * job.evaluations + extra.clamp(min=0) + job.again
+    job.tally.count += int(pulled.max())
+    job.tally.rows += int(pulled.sum())
 
 
 def _swept(
-    ctx: Any, y0: Tensor, tensors: list[Tensor], grad_ys: Tensor | None, grad_y1: Tensor | None
+    job: Job, y0: Tensor, tensors: list[Tensor], grad_ys: Tensor | None, grad_y1: Tensor | None
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    call: Call = ctx.call
+    assert job.outcome is not None and job.outcome.tape is not None
+    call = job.outcome.call
     samples = call.samples
     state = y0.detach().contiguous()
     names = ("samples", "outputs", "threads", "time_row", "time_column")
@@ -109,21 +121,22 @@ def _swept(
     if grad_ys is not None:
         sweep.point(grad_ys=grad_ys.contiguous())
     if grad_y1 is not None:
-        sweep.point(grad_y1=where_reached(ctx.reached >= 0, grad_y1).contiguous())
-    widths = [t[0].numel() for t in tensors[: ctx.lanes]] if call.samples else []
+        reached = job.outcome.counts[0] >= 0
+        sweep.point(grad_y1=where_reached(bool(reached[0]) if job.single else reached, grad_y1).contiguous())
+    widths = [t[0].numel() for t in tensors[: job.lanes]] if call.samples else []
     grad_y0, slope_bar = torch.empty_like(state), torch.zeros_like(state)
-    grad_args = state.new_zeros((samples, max(1, ctx.source.columns)))
-    sizes = torch.tensor(ctx.source.shared_sizes or (0,), dtype=torch.int64)
-    by_lane = torch.tensor(ctx.source.by_lane or (False,), dtype=torch.int64)
-    totals = [torch.zeros((call.threads, n), dtype=torch.float64) for n in ctx.source.shared_sizes]
+    grad_args = state.new_zeros((samples, max(1, job.source.columns)))
+    sizes = torch.tensor(job.source.shared_sizes or (0,), dtype=torch.int64)
+    by_lane = torch.tensor(job.source.by_lane or (False,), dtype=torch.int64)
+    totals = [torch.zeros((call.threads, n), dtype=torch.float64) for n in job.source.shared_sizes]
     table = pointers(totals)
     sweep.tensors, sweep.grad_shared = len(totals), ctypes.addressof(table)
-    sweep.share([tensor.detach().contiguous() for tensor in tensors[ctx.lanes :]])
+    sweep.share([tensor.detach().contiguous() for tensor in tensors[job.lanes :]])
     sweep.point(y0=state, sizes=sizes, by_lane=by_lane)
     sweep.point(grad_y0=grad_y0, slope_bar=slope_bar, grad_args=grad_args)
-    if ctx.built.reverse(address(sweep)):
+    if job.built.reverse(address(sweep)):
         raise MemoryError("the fused reverse sweep ran out of memory")
-    places = [place - 2 for place in ctx.wanted if place - 2 >= ctx.lanes]
+    places = [place - 2 for place in job.wanted if place - 2 >= job.lanes]
     shared = [
         total.sum(0).to(y0.dtype).reshape(tensors[i].shape) for total, i in zip(totals, places, strict=True)
     ]

@@ -1,14 +1,18 @@
 """One problem, fused: what is refused, what is compiled, whether gradients are wanted."""
 
+from dataclasses import replace
+
 import torch
 
 from ..engine import Run
 from ..field import VectorField
 from ..problem import Problem
-from .field import compiled
+from .again import Recipe
+from .known import compiled
 from .options import Fused
 from .reverse import differentiable, wanted_inputs
-from .run import forward, refuse
+from .width import limit, report
+from .run import as_run, blank, end_of, launch, levels_of, prepared, refuse
 
 
 def solve(problem: Problem, options: Fused) -> Run:
@@ -18,14 +22,31 @@ def solve(problem: Problem, options: Fused) -> Run:
         UnsupportedError: f, or a setting, cannot be fused; says which.
     """
     refuse(problem)
-    found = compiled(problem, options.check)
+    bound = limit(problem) if options.by_width else None
+    known, found, table = compiled(problem, options.check, bound)
     f = problem.field
     assert isinstance(f, VectorField)
-    uniforms = found.uniforms(f)
-    if torch.is_grad_enabled():
-        wanted = wanted_inputs(found, f, uniforms)
-        if wanted or problem.y0.requires_grad:
-            return differentiable(problem, found, uniforms, wanted)
-    shared = [u.detach().contiguous() for u in uniforms]
-    _, built = found.build(problem, shared, None)
-    return forward(problem, found, built, shared, record=False)[0]
+    uniforms = found.uniforms(f.args)
+    tensors = (*found.lane_tensors(f.args), *uniforms)
+    template = prepared(problem)
+    wanted = wanted_inputs(tensors)
+    graded = torch.is_grad_enabled() and (wanted or problem.y0.requires_grad)
+    source, built = found.build(problem, uniforms, wanted if graded else None)
+    tableau = problem.method.tableau
+    assert tableau is not None
+    recipe = Recipe(
+        known, table, template, wanted if graded else None, source, built, len(found.lane), tableau.stages - tableau.fsal,
+        int(tableau.fsal), problem.samples is None, options.check, report(found.traced.body, bound), levels_of(problem),
+    )  # fmt: skip
+    ys = blank(template, problem.y0.detach())
+    if graded:
+        job = recipe.job(ys, problem.field.tally)
+        ys, y1 = differentiable(job, problem.y0, tensors)
+        assert job.outcome is not None
+        outcome = job.outcome
+    else:
+        lanes = (*tensors[: recipe.lanes], *recipe.levels)
+        shared = [u.detach().contiguous() for u in uniforms]
+        outcome = launch(template, built, problem.y0.detach(), lanes, shared, ys, record=False)
+        y1 = end_of(outcome, recipe.single)
+    return replace(as_run(problem, outcome, y1), ys=ys, again=recipe, report=recipe.report)
