@@ -188,8 +188,6 @@ def test_what_cannot_be_fused_is_named(f, words):
     ("options", "words"),
     [
         ({"method": "kvaerno5"}, "explicit"),
-        ({"t_eval": "steps"}, "steps"),
-        ({"dense_output": True}, "dense_output"),
         ({"gradient": "backsolve"}, "discrete"),
         ({"events": lambda t, y: y[..., 0]}, "events"),
     ],

@@ -10,11 +10,11 @@ from torch import Tensor
 
 WHOLE = (
     "samples", "outputs", "time_row", "time_column", "grid_steps", "grid_row", "grid_column", "max_steps", "threads",
-    "memory",
+    "memory", "knots",
 )  # fmt: skip
 REAL = ("rtol", "atol", "first_step", "min_step", "max_step", "k", "safety", "smallest", "largest")
 POINTERS = (
-    "t0", "t1", "sign", "times", "grid", "y0", "args", "shared", "ys", "y1", "t", "h", "status", "accepted", "rejected",
+    "t0", "t1", "sign", "times", "grid", "y0", "args", "shared", "ys", "y1", "t", "h", "knot_t", "knot_h", "knot_y", "knot_k", "status", "accepted", "rejected",
     "nfev", "before", "worst", "tapes",
 )  # fmt: skip
 

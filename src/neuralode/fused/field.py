@@ -16,6 +16,7 @@ from ..tableaus import Tableau
 from .build import library, register_width
 from .checks import check_apart, differs, places, time_of
 from .graph import UnsupportedError
+from .knots import FEWEST
 from .source import Shape, Source, write
 from .width import check_width
 from .trace import Traced, trace, vjp_of
@@ -30,6 +31,7 @@ class Compiled:
     Attributes:
         lane: which leaves of f's arguments have a row for each sample; shared: which are the same for all.
         built: libraries, by method, norm and wanted gradients.
+        rows: steps that a solve which keeps them is given room for.
     """
 
     traced: Traced
@@ -37,6 +39,7 @@ class Compiled:
     shared: tuple[int, ...]
     lane_sizes: tuple[int, ...]
     built: dict[Any, tuple[Source, ctypes.CDLL]] = field(default_factory=dict)
+    rows: int = FEWEST
 
     def build(
         self, problem: Problem, uniforms: Sequence[Tensor], wanted: tuple[int, ...] | None

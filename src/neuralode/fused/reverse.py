@@ -11,13 +11,14 @@ from torch import Tensor
 from ..engine import where_reached
 from ..field import Tally
 from .call import Call, Record, address, pointers
-from .run import Outcome, end_of, launch
+from .knots import Room, pulled_apart
+from .run import Outcome, launch, tensors_of
 from .source import Source
 
-WHOLE = ("samples", "outputs", "threads", "time_row", "time_column", "tensors")
+WHOLE = ("samples", "outputs", "threads", "time_row", "time_column", "tensors", "knots")
 POINTERS = (
-    "t0", "sign", "times", "y0", "args", "shared", "grad_ys", "grad_y1", "tapes", "before", "sizes", "by_lane", "grad_y0",
-    "grad_args", "slope_bar", "grad_shared",
+    "t0", "sign", "times", "y0", "args", "shared", "grad_ys", "grad_y1", "grad_knot_y", "grad_knot_k", "tapes", "before",
+    "accepted", "sizes", "by_lane", "grad_y0", "grad_args", "slope_bar", "grad_shared",
 )  # fmt: skip
 
 
@@ -40,6 +41,7 @@ class Job:
         evaluations: of f in a step of the method; again: 1 where a step begins with the slope of the one before.
         single: whether all samples end together; levels: tolerances that differ between entries or samples.
         outcome: what was solved.
+        room: for the steps themselves, where they are wanted; every_step: whether they are outputs.
     """
 
     template: Call
@@ -54,6 +56,8 @@ class Job:
     single: bool
     levels: tuple[Tensor, ...]
     outcome: Outcome | None = None
+    room: Room | None = None
+    every_step: bool = False
 
 
 def wanted_inputs(tensors: Sequence[Tensor]) -> tuple[int, ...]:
@@ -61,32 +65,36 @@ def wanted_inputs(tensors: Sequence[Tensor]) -> tuple[int, ...]:
     return tuple(2 + i for i, tensor in enumerate(tensors) if tensor.requires_grad)
 
 
-def differentiable(job: Job, y0: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """(ys, y1), with the gradients of the reverse sweep; ``job.outcome`` is set."""
+def differentiable(job: Job, y0: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """As ``tensors_of``, with the gradients of the reverse sweep; ``job.outcome`` is set."""
     return _Swept.apply(job, y0, *tensors)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Swept(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, job: Job, y0: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, job: Job, y0: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         lanes, shared = tensors[: job.lanes], [tensor.contiguous() for tensor in tensors[job.lanes :]]
-        outcome = launch(job.template, job.built, y0.detach(), (*lanes, *job.levels), shared, job.ys, record=True)
+        outcome = launch(
+            job.template, job.built, y0.detach(), (*lanes, *job.levels), shared, job.ys, record=True, room=job.room
+        )  # fmt: skip
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(y0, *tensors)
         job.outcome = outcome
         # Without the outputs: what a Function keeps of its own outputs is never freed.
-        ctx.job = replace(job, ys=job.ys[:0], outcome=outcome._replace(ys=job.ys[:0], last=job.ys[:0]))
-        return outcome.ys.detach(), end_of(outcome, job.single).detach()
+        bare = outcome._replace(ys=job.ys[:0], last=job.ys[:0], room=None)
+        every = job.room is not None and job.room.every
+        ctx.job = replace(job, ys=job.ys[:0], outcome=bare, room=None, every_step=every)
+        return tuple(tensor.detach() for tensor in tensors_of(outcome, job.single))
 
     @staticmethod
-    def backward(ctx: Any, grad_ys: Tensor | None, grad_y1: Tensor | None) -> tuple[Any, ...]:
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
         if torch.is_grad_enabled():
             raise NotImplementedError(
                 "backend='fused' has first derivatives only: for create_graph=True use backend='eager'"
             )
         job: Job = ctx.job
         y0, *tensors = ctx.saved_tensors
-        grad_y0, lanes, shared = _swept(job, y0, tensors, grad_ys, grad_y1)
+        grad_y0, lanes, shared = _swept(job, y0, tensors, cotangents)
         _count(job)
         grads: list[Tensor | None] = [None] * len(tensors)
         for place in job.wanted:
@@ -107,8 +115,31 @@ def _count(job: Job) -> None:
     job.tally.rows += int(pulled.sum())
 
 
+def _seed(job: Job, sweep: Sweep, cotangents: Sequence[Tensor | None]) -> None:
+    """Point to the cotangents of the outputs, the end and the kept steps."""
+    assert job.outcome is not None
+    status, accepted = job.outcome.counts[:2]
+    grad_ys, grad_y1, grad_y, *grad_stages = (*cotangents, *(None,) * (len(cotangents) < 3))
+    if grad_y1 is not None:
+        grad_y1 = where_reached(bool(status[0] >= 0) if job.single else status >= 0, grad_y1)
+    if grad_ys is not None and job.every_step:
+        starts, ends = pulled_apart(grad_ys, accepted)
+        grad_ys = None
+        grad_y = starts if grad_y is None else grad_y + starts
+        grad_y1 = ends if grad_y1 is None else grad_y1 + ends
+    stages = [stage for stage in grad_stages if stage is not None]
+    if stages:
+        blank = torch.zeros_like(stages[0])
+        grad_y = blank if grad_y is None else grad_y
+        sweep.point(grad_knot_k=torch.stack([blank if g is None else g for g in grad_stages]))
+    if grad_y is not None:
+        sweep.knots = len(grad_y)
+    given = {"grad_ys": grad_ys, "grad_y1": grad_y1, "grad_knot_y": grad_y}
+    sweep.point(accepted=accepted, **{name: g.contiguous() for name, g in given.items() if g is not None})
+
+
 def _swept(
-    job: Job, y0: Tensor, tensors: list[Tensor], grad_ys: Tensor | None, grad_y1: Tensor | None
+    job: Job, y0: Tensor, tensors: list[Tensor], cotangents: Sequence[Tensor | None]
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     assert job.outcome is not None and job.outcome.tape is not None
     call = job.outcome.call
@@ -118,11 +149,7 @@ def _swept(
     sweep = Sweep(**{name: getattr(call, name) for name in names})
     for name in ("t0", "sign", "times", "args", "before", "tapes"):
         setattr(sweep, name, getattr(call, name))
-    if grad_ys is not None:
-        sweep.point(grad_ys=grad_ys.contiguous())
-    if grad_y1 is not None:
-        reached = job.outcome.counts[0] >= 0
-        sweep.point(grad_y1=where_reached(bool(reached[0]) if job.single else reached, grad_y1).contiguous())
+    _seed(job, sweep, cotangents)
     widths = [t[0].numel() for t in tensors[: job.lanes]] if call.samples else []
     grad_y0, slope_bar = torch.empty_like(state), torch.zeros_like(state)
     grad_args = state.new_zeros((samples, max(1, job.source.columns)))

@@ -18,6 +18,7 @@ from ..solution import Status
 from .call import Call, address, array_of, flat_rows
 from .field import graded
 from .graph import UnsupportedError
+from .knots import Room, every_step
 
 COUNTS = ("status", "accepted", "rejected", "nfev", "before", "worst", "t", "h", "none")
 CHUNK = 64  # samples that a thread takes at once, as in cpp/forward.hpp
@@ -38,8 +39,6 @@ def refuse(problem: Problem) -> None:
         (p.y0.device.type != "cpu", "the state is not on the CPU"),
         (p.y0.dtype not in (torch.float32, torch.float64), "the state is {p.y0.dtype}"),
         (p.method.tableau is None, "method {p.method.name!r} is no explicit Runge-Kutta method"),
-        (isinstance(p.times, str), "t_eval='steps' is not fused"),
-        (p.dense_output, "dense_output=True is not fused"),
         (p.watch is not None, "events and t_stops are not fused"),
         (p.progress is not None, "progress is not fused"),
         (p.norm is not NORMS["rms"] and p.norm is not NORMS["max"], "a norm of your own is not fused"),
@@ -108,7 +107,7 @@ def prepared(problem: Problem) -> Call:
     )
     call.exponent[:] = exponents(control, order)
     point_times(call, p)
-    times, call.time_row, call.time_column = times_of(p.times)
+    times, call.time_row, call.time_column = times_of([] if every_step(p) else p.times)
     call.outputs = len(times)
     call.point(times=times)
     if p.grid is not None:
@@ -125,6 +124,7 @@ class Outcome(NamedTuple):
     Attributes:
         ys, last: outputs, and the last accepted states.
         numbers: rows as ``COUNTS``, B entries each: t and h are doubles, and the last row is zero.
+        room: the steps themselves, where they are wanted.
     """
 
     call: Call
@@ -132,6 +132,7 @@ class Outcome(NamedTuple):
     last: Tensor
     numbers: Any
     tape: Tape | None
+    room: Room | None = None
 
     @property
     def counts(self) -> Tensor:
@@ -147,8 +148,9 @@ def launch(
     shared: Sequence[Tensor],
     ys: Tensor,
     record: bool,
+    room: Room | None = None,
 ) -> Outcome:
-    """Run a compiled solve from y0, into ``ys``; with ``record`` there is a tape."""
+    """Run a compiled solve from y0, into ``ys`` and ``room``; with ``record`` there is a tape."""
     call = template.copy()
     samples = call.samples
     start = y0.contiguous()
@@ -164,12 +166,17 @@ def launch(
         call.point(args=flat_rows(lanes, samples))
     if shared:
         call.share(shared)
+    if room is not None:
+        room.show(call)
     tape = Tape(built, samples, call.threads) if record else None
     if tape is not None:
         call.tapes = ctypes.addressof(tape.pieces)
     if built.forward(address(call)):
         raise MemoryError("the fused solve ran out of memory")
-    return Outcome(call, ys, last, numbers, tape)
+    outcome = Outcome(call, ys, last, numbers, tape, room)
+    if room is not None and (longest := int(outcome.counts[1].max())) > room.rows:
+        return launch(template, built, y0, lanes, shared, ys, record, room.larger(longest))
+    return outcome
 
 
 def _culprit(problem: Problem, status: int, worst: int, last: Tensor) -> int | None:
@@ -203,9 +210,19 @@ def end_of(outcome: Outcome, single: bool) -> Tensor:
     return lost if single else merge(good, last, lost)
 
 
-def as_run(p: Problem, outcome: Outcome, y1: Tensor) -> Run:
-    """The run as the eager loops make it; counts what was evaluated."""
-    counts, last = outcome.counts, outcome.last
+def tensors_of(outcome: Outcome, single: bool) -> tuple[Tensor, ...]:
+    """What a derivative can be taken of, as ``Run.tensors``."""
+    ys, y1, room = outcome.ys, end_of(outcome, single), outcome.room
+    if room is None:
+        return ys, y1
+    accepted = outcome.counts[1]
+    return room.states(accepted, outcome.last) if room.every else ys, y1, *room.kept(accepted)
+
+
+def as_run(p: Problem, outcome: Outcome, tensors: tuple[Tensor, ...]) -> Run:
+    """The run as the eager loops make it, of what ``tensors_of`` gave; counts what was evaluated."""
+    counts, last, room = outcome.counts, outcome.last, outcome.room
+    ys, y1, *kept = tensors
     status, accepted, rejected, nfev, _, worst, t, h, none = counts
     t, h = t.view(torch.float64), h.view(torch.float64)
     single = p.samples is None
@@ -217,11 +234,11 @@ def as_run(p: Problem, outcome: Outcome, y1: Tensor) -> Run:
         return x[0].item() if single else x
 
     return Run(
-        ys=outcome.ys,
+        ys=ys,
         y1=y1,
         last=last,
-        knots=None,
-        times=p.times,
+        knots=None if room is None else room.knots(single, kept),
+        times=p.times if room is None or not room.every else room.times(p, accepted, status),
         status=Status(int(status[0])) if single else status,
         t=plain(t),
         h=plain(h),

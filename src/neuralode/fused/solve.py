@@ -8,11 +8,12 @@ from ..engine import Run
 from ..field import VectorField
 from ..problem import Problem
 from .again import Recipe
+from .knots import Room
 from .known import compiled
 from .options import Fused
 from .reverse import differentiable, wanted_inputs
+from .run import as_run, blank, launch, levels_of, prepared, refuse, tensors_of
 from .width import limit, report
-from .run import as_run, blank, end_of, launch, levels_of, prepared, refuse
 
 
 def solve(problem: Problem, options: Fused) -> Run:
@@ -39,14 +40,18 @@ def solve(problem: Problem, options: Fused) -> Run:
         int(tableau.fsal), problem.samples is None, options.check, report(found.traced.body, bound), levels_of(problem),
     )  # fmt: skip
     ys = blank(template, problem.y0.detach())
+    room = Room.wanted(problem, found.rows)
     if graded:
-        job = recipe.job(ys, problem.field.tally)
-        ys, y1 = differentiable(job, problem.y0, tensors)
+        job = replace(recipe.job(ys, problem.field.tally), room=room)
+        results = differentiable(job, problem.y0, tensors)
         assert job.outcome is not None
         outcome = job.outcome
     else:
         lanes = (*tensors[: recipe.lanes], *recipe.levels)
         shared = [u.detach().contiguous() for u in uniforms]
-        outcome = launch(template, built, problem.y0.detach(), lanes, shared, ys, record=False)
-        y1 = end_of(outcome, recipe.single)
-    return replace(as_run(problem, outcome, y1), ys=ys, again=recipe, report=recipe.report)
+        outcome = launch(template, built, problem.y0.detach(), lanes, shared, ys, record=False, room=room)
+        results = tensors_of(outcome, recipe.single)
+    if outcome.room is not None:
+        found.rows = outcome.room.rows
+    run = as_run(problem, outcome, results)
+    return replace(run, again=recipe if room is None else None, report=recipe.report)

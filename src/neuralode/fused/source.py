@@ -17,7 +17,7 @@ from .lower import Lowering
 
 CPP = Path(__file__).parent / "cpp"
 LANES, LOCKSTEP = (
-    ("call.hpp", "first_step.hpp", "evaluate.hpp", "tape.hpp", "clock.hpp", *loop)
+    ("call.hpp", "first_step.hpp", "evaluate.hpp", "tape.hpp", "clock.hpp", "knots.hpp", *loop)
     for loop in (("queue.hpp", "forward.hpp"), ("lockstep.hpp",))
 )
 CHEAP = 100  # vector operations of f below which two blocks of samples are solved in turn

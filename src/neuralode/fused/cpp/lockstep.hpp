@@ -207,14 +207,16 @@ struct Batch : Clock {
         int64_t stop = cursor;
         while (stop < call.outputs && clock_of(stop) <= next[0]) stop++;
         const bool inside = stop > cursor && clock_of(cursor) < next[0];
-        if (rows || stop > cursor)
+        const bool whole = inside || call.knot_k;
+        if (rows || call.knots || stop > cursor)
             each([&](int64_t b, V* y, V* y1, V* a, V* k) {
                 if (rows) logs[b]->keep(y, k);
-                if (inside && EXTRA) extra_stages(t, h, width, y, a, call.shared, k);
+                if (whole && EXTRA) extra_stages(t, h, width, y, a, call.shared, k);
                 if (stop > cursor) write(b, stop, y, y1, k);
+                for (int l = 0; call.knots && l < filled(b); l++) put_knot(call, accepted, b * L + l, l, t, h, y, k);
             });
         if (rows) *(Row*)rows->add() = {t, h};
-        if (inside) evaluations += EXTRA;
+        if (whole) evaluations += EXTRA;
         cursor = stop, moved = true, now = next, accepted++;
         std::swap(y, y1);
     }
