@@ -119,7 +119,8 @@ def _seed(job: Job, sweep: Sweep, cotangents: Sequence[Tensor | None]) -> None:
     """Point to the cotangents of the outputs, the end and the kept steps."""
     assert job.outcome is not None
     status, accepted = job.outcome.counts[:2]
-    grad_ys, grad_y1, grad_y, *grad_stages = (*cotangents, *(None,) * (len(cotangents) < 3))
+    (grad_ys, grad_y1), grad_knots = cotangents[:2], cotangents[2:]
+    grad_y, grad_stages = (grad_knots[0], grad_knots[1:]) if grad_knots else (None, ())
     if grad_y1 is not None:
         grad_y1 = where_reached(bool(status[0] >= 0) if job.single else status >= 0, grad_y1)
     if grad_ys is not None and job.every_step:
