@@ -37,15 +37,15 @@ def wanted_inputs(found: Compiled, f: VectorField, uniforms: tuple[Tensor, ...])
 
 
 def differentiable(
-    problem: Problem, found: Compiled, uniforms: tuple[Tensor, ...], wanted: tuple[int, ...]
+    problem: Problem, found: Compiled, uniforms: tuple[Tensor, ...], wanted: tuple[int, ...], memory: int
 ) -> Run:
-    """Integrate; gradients of the outputs and the end come from the reverse sweep."""
+    """Integrate; gradients of the outputs and the end come from the reverse sweep, whose tape has ``memory`` bytes."""
     f = problem.field
     assert isinstance(f, VectorField)
     source, built = found.build(problem, uniforms, wanted)
     box: list[Run] = []
     tensors = (*found.lane_tensors(f), *uniforms)
-    ys, y1 = _Swept.apply(problem, found, source, built, box, wanted, problem.y0, *tensors)
+    ys, y1 = _Swept.apply(problem, found, source, built, box, wanted, memory, problem.y0, *tensors)
     return box[0].with_tensors((ys, y1))
 
 
@@ -59,11 +59,12 @@ class _Swept(torch.autograd.Function):
         built: ctypes.CDLL,
         box: list[Run],
         wanted: tuple[int, ...],
+        memory: int,
         y0: Tensor,
         *tensors: Tensor,
     ) -> tuple[Tensor, Tensor]:
         shared = [tensor.contiguous() for tensor in tensors[len(found.lane) :]]
-        run, call = forward(problem, found, built, shared, record=True)
+        run, call = forward(problem, found, built, shared, memory)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(y0, *tensors)
         ctx.source, ctx.built, ctx.wanted, ctx.lanes = source, built, wanted, len(found.lane)
@@ -86,7 +87,7 @@ class _Swept(torch.autograd.Function):
         for place in ctx.wanted:
             i = place - 2
             grads[i] = lanes[i].reshape(tensors[i].shape) if i < ctx.lanes else shared.pop(0)
-        return (*[None] * 6, grad_y0, *grads)
+        return (*[None] * 7, grad_y0, *grads)
 
 
 def built_vjps(problem: Problem) -> int:

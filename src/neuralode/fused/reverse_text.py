@@ -20,13 +20,19 @@ class Sums:
     """How the gradients of shared tensors are summed over samples and steps.
 
     A term that is an outer product of two vectors of the sample is summed over lanes as it is made; others lane by
-    lane, to be joined at the end, unless the same tensor has a term of the first kind.
+    lane, to be joined at the end, unless the same tensor has a term of the first kind. A tensor of few numbers has all
+    its terms summed lane by lane.
     """
+
+    FEW = 256  # of such sums the first-level cache holds a few tensors' worth
 
     def __init__(self, program: Program, outputs: Sequence[View]) -> None:
         self.makers: dict[object, Instruction] = {each.out: each for each in program.instructions}
         self.terms = [self._terms(view) for view in outputs]
-        self.by_lane = tuple(not any(self.outer_of(view) for view in terms) for terms in self.terms)
+        self.by_lane = tuple(
+            view.index.size <= self.FEW or not any(map(self.outer_of, terms))
+            for view, terms in zip(outputs, self.terms, strict=True)
+        )
 
     def _terms(self, view: View) -> list[View]:
         """The summands of a view."""
@@ -94,7 +100,7 @@ def vjp_text(
             if outer is None:
                 _lanewise(emitter, term, j, sums.by_lane[j])
             else:
-                _outer(emitter, outer, j)
+                _outer(emitter, outer, j, sums.by_lane[j])
     head = (
         "static void field_vjp(V t, const V* __restrict y, const V* a, const T* const* shared, "
         "const V* __restrict seed, V* __restrict pulled, V* a_bar, T* const* g, const V* kept)"
@@ -155,12 +161,13 @@ def _lanewise(emitter: Emitter, term: View, j: int, by_lane: bool) -> None:
         emitter.lines.append(f"for (int i = 0; i < {term.index.size}; i++) g[{j}][i] += {text};")
 
 
-def _outer(emitter: Emitter, outer: tuple[View, View, int, int], j: int) -> None:
+def _outer(emitter: Emitter, outer: tuple[View, View, int, int], j: int, by_lane: bool) -> None:
     x, y, base, step = outer
+    name, target = ("outer_by_lane", f"(V*)g[{j}]") if by_lane else ("outer", f"g[{j}]")
     for k in range(len(x.index)):
         left, right = (emitter.pointer(v.with_index(v.index[k])) for v in (x, y))
         sizes = f"{x.shape[1]}, {y.shape[1]}, {step}"
-        emitter.lines.append(f"outer<{sizes}>({left}, {right}, g[{j}] + {base});")
+        emitter.lines.append(f"{name}<{sizes}>({left}, {right}, {target} + {base});")
 
 
 def sweep(tableau: Tableau) -> list[str]:

@@ -24,7 +24,7 @@ CHUNK = 64  # samples that a thread takes at once, as in cpp/forward.hpp
 class Tape:
     """The accepted steps of every sample, in memory of the library's own."""
 
-    def __init__(self, built: ctypes.CDLL, samples: int, threads: int) -> None:
+    def __init__(self, built: ctypes.CDLL, threads: int) -> None:
         self.pieces = (ctypes.c_void_p * threads)()
         self._finalizer = weakref.finalize(self, built.release, self.pieces, ctypes.c_int64(threads))
 
@@ -113,9 +113,9 @@ def prepared(problem: Problem) -> Call:
 
 
 def forward(
-    problem: Problem, found: Compiled, built: ctypes.CDLL, shared: list[Tensor], record: bool
+    problem: Problem, found: Compiled, built: ctypes.CDLL, shared: list[Tensor], memory: int | None
 ) -> tuple[Run, Call]:
-    """Integrate without gradients; with ``record`` the run has a tape."""
+    """Integrate without gradients; with ``memory``, in bytes, the run has a tape."""
     p, samples = problem, problem.batch_size or 1
     f = p.field
     assert isinstance(f, VectorField)
@@ -131,8 +131,9 @@ def forward(
     status, accepted, rejected, nfev, before, worst = counts
     call.point(ys=ys, y1=last, t=t, h=h, status=status, accepted=accepted)
     call.point(rejected=rejected, nfev=nfev, before=before, worst=worst)
-    tape = Tape(built, samples, call.threads) if record else None
-    if tape is not None:
+    tape = Tape(built, call.threads) if memory is not None else None
+    if tape is not None and memory is not None:
+        call.memory = memory
         call.tapes = ctypes.addressof(tape.pieces)
     if built.forward(address(call)):
         raise MemoryError("the fused solve ran out of memory")

@@ -25,7 +25,7 @@ def solve(problem: Problem, options: Fused) -> Run:
     if torch.is_grad_enabled():
         wanted = wanted_inputs(found, f, uniforms)
         if wanted or problem.y0.requires_grad:
-            return differentiable(problem, found, uniforms, wanted)
+            return differentiable(problem, found, uniforms, wanted, options.memory)
     shared = [u.detach().contiguous() for u in uniforms]
     _, built = found.build(problem, shared, None)
-    return forward(problem, found, built, shared, record=False)[0]
+    return forward(problem, found, built, shared, memory=None)[0]

@@ -119,8 +119,17 @@ static inline V stage_time(const Times& t, const Times& h, double c) {
     return rounded(at);
 }
 
-static inline T lane_sum(V x) {
-    T sum = 0;
-    for (int l = 0; l < L; l++) sum += x[l];
-    return sum;
+template <class W> static inline auto lane_sum(W x) {
+    typedef typename std::remove_reference<decltype(x[0])>::type S;
+    S part[sizeof(W) / sizeof(S)];
+    memcpy(part, &x, sizeof x);
+#pragma GCC unroll 5
+    for (int half = sizeof(W) / sizeof(S) / 2; half; half /= 2)
+        for (int l = 0; l < half; l++) part[l] += part[l + half];
+    return part[0];
+}
+static inline double lane_sum(const Times& x) {
+    VD sum = x.part[0];
+    for (int i = 1; i < C; i++) sum += x.part[i];
+    return lane_sum(sum);
 }
