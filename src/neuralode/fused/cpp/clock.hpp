@@ -49,12 +49,12 @@ struct Clock {
     void control() {
         ok = ratio <= 1;
         const V log_ratio = plain_logarithm(ratio < T(1e10) ? (ratio < T(1e-10) ? B(T(1e-10)) : ratio) : B(T(1e10)));
-        const V aimed = between(log_ratio - aim, B(-widest), B(widest));
+        const V aimed = bounded(log_ratio - aim, B(-widest), B(widest));
         const V grow = T(call.exponent[0]) * aimed + T(call.exponent[1]) * past0 + T(call.exponent[2]) * past1;
-        V factor = small_exponential(between(ok ? grow : log_safety - log_ratio * root_k, B(-80), B(80)));
-        factor = between(factor, B(T(call.smallest)), ok ? ceiling : B(1));
+        V factor = small_exponential(bounded(ok ? grow : log_safety - log_ratio * root_k, B(-80), B(80)));
+        factor = bounded(factor, B(T(call.smallest)), ok ? ceiling : B(1));
         past1 = ok ? past0 : past1;
-        past0 = ok ? between(aimed, B(-clip), B(clip)) : past0;
+        past0 = ok ? bounded(aimed, B(-clip), B(clip)) : past0;
         ceiling = ok ? B(T(call.largest)) : B(1);
         // A step that was shortened (to meet an end) and passed does not shrink the size.
         const Times by = widened(factor), held = widened(ok & (factor >= 1) ? B(1) : V{});

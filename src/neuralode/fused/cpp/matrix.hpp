@@ -23,9 +23,6 @@ static __attribute__((noinline)) void product(const V* __restrict x, const T* __
 
 // Rows of lanes to columns: out[l] holds lane l of x[0] ... x[L - 1]. In each round a register takes its upper or lower
 // halves of pairs from two that lie further and further apart.
-template <int... I> struct Numbers {};
-template <int Count, int... I> struct Range : Range<Count - 1, Count - 1, I...> {};
-template <int... I> struct Range<0, I...> { typedef Numbers<I...> List; };
 template <int D, int... I> static inline void exchange(V& a, V& b, Numbers<I...>) {
     const V low = __builtin_shufflevector(a, b, (I & D ? L + I - D : I)...);
     const V high = __builtin_shufflevector(a, b, (I & D ? L + I : I + D)...);
