@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fused.fields import D, Spiral, lotka_volterra, states, van_der_pol
-from neuralode import methods, solve
+from neuralode import Fused, methods, solve
 
 EXPLICIT = [m.name for m in methods() if m.tableau is not None]
 EXACT = 1e-12  # relative, of the norm; the same steps differ by rounding alone
@@ -121,3 +121,42 @@ def test_second_derivatives_are_refused():
     solution = solve(lotka_volterra, (0.0, 1.0), y0, batch="independent", backend="fused")
     with pytest.raises(NotImplementedError, match="create_graph"):
         torch.autograd.grad(solution.y1.sum(), y0, create_graph=True)
+
+
+def kept(memory, f, y0, inputs, **options):
+    y0 = y0.clone().requires_grad_()
+    times = torch.linspace(0, 3, 7, dtype=D)
+    backend = Fused(memory=memory)
+    solution = solve(f, (0.0, 3.0), y0, t_eval=times, batch="independent", backend=backend, **options)
+    return torch.autograd.grad((solution.y**2).sum() + solution.y1.sum(), (y0, *inputs))
+
+
+CASES = {
+    "dopri5": {},
+    "rk4": {"step": 0.05},
+    "dopri5 given steps": {"method": "dopri5", "step": 0.05},
+    "vern7": {},
+    "bosh3": {"controller": "i"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("dtype", [torch.float32, D])
+def test_little_memory_gives_the_same_bits(case, dtype):
+    options = {"method": case.split()[0], **CASES[case]}
+    f = Spiral(5, dtype)
+    arguments = f, states(45, 2, dtype=dtype), tuple(f.parameters())
+    want = kept(2**31, *arguments, **options)
+    for memory in (0, 20_000):
+        for a, b in zip(want, kept(memory, *arguments, **options), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_little_memory_with_arguments_of_each_sample():
+    mu = torch.linspace(1, 5, 70, dtype=D).requires_grad_()
+    found = [kept(memory, van_der_pol, states(70, 2), (mu,), args=(mu,)) for memory in (2**31, 0)]
+    for a, b in zip(*found, strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(ValueError, match="memory"):
+        Fused(memory=-1)

@@ -16,6 +16,8 @@ NAMES = {
     "hyperbolic_tangent": np.tanh,
     "logistic": lambda x: np.where(x < 0, np.exp(x) / (1 + np.exp(x)), 1 / (1 + np.exp(-x))),
     "root": np.sqrt,
+    "sine": np.sin,
+    "cosine": np.cos,
 }
 WIDER = {"float": np.float64, "double": np.longdouble}
 REAL = {"float": np.float32, "double": np.float64}
@@ -49,7 +51,7 @@ def functions(request):
         for name in NAMES
     )
     head = f"#define REAL {request.param}\n#define BYTES {register_width()}\n"
-    text = head + header("lanes.hpp") + header("math.hpp") + loops
+    text = head + header("lanes.hpp") + header("math.hpp") + header("circular.hpp") + loops
     return request.param, library(Source(text))
 
 

@@ -18,15 +18,23 @@ class Fused:
             the compiled f with f at t0; where f reads what cannot be looked at (an array of NumPy, the clock), every
             solve compares. ``"always"``: every solve does both. False: f never changes; nothing is looked at.
         by_width: leave to the eager backend an f with matrix products so large that batched ones are faster.
+        memory: bytes that a solve with gradients may keep of its steps. A trial step of a sample takes 16 bytes and its
+            state, for methods that hand on their last stage (dopri5, tsit5) twice: 32 bytes for two float32 numbers.
+            A solve with more keeps the states of every second step alone, or fourth, ..., down to the square root of
+            their number, and computes the others anew, a stretch at a time: the same gradients bit for bit, for one
+            more solve.
 
     Raises:
-        ValueError: another ``check``.
+        ValueError: another ``check``, or a negative ``memory``.
     """
 
     fallback: bool = False
     check: bool | str = True
     by_width: bool = False
+    memory: int = 2**31
 
     def __post_init__(self) -> None:
         if self.check not in CHECKS:
             raise ValueError(f"check: got {self.check!r}, takes True, False or 'always'")
+        if self.memory < 0:
+            raise ValueError(f"memory must be a number of bytes, got {self.memory}")

@@ -9,24 +9,36 @@ import numpy as np
 
 from ..tableaus import Tableau
 from .emit import Emitter, literal
-from .graph import Buffer, Elementwise, Index, Instruction, MatMul, Program, View
+from .graph import Buffer, Elementwise, Gather, Index, Instruction, MatMul, Program, View
 from .tableau_text import places, stage_inputs
 
 if TYPE_CHECKING:
     from .source import Shape
 
 
+Term = tuple[View, Index]
+
+
 class Sums:
     """How the gradients of shared tensors are summed over samples and steps.
 
     A term that is an outer product of two vectors of the sample is summed over lanes as it is made; others lane by
-    lane, to be joined at the end, unless the same tensor has a term of the first kind.
+    lane, to be joined at the end, unless the same tensor has a term of the first kind. A tensor of few numbers has all
+    its terms summed lane by lane. Zeros that pad a term (the gradient of a slice) are left out.
+
+    Attributes:
+        terms: of every tensor, (entries, their places in the gradient).
     """
+
+    FEW = 256  # of such sums the first-level cache holds a few tensors' worth
 
     def __init__(self, program: Program, outputs: Sequence[View]) -> None:
         self.makers: dict[object, Instruction] = {each.out: each for each in program.instructions}
-        self.terms = [self._terms(view) for view in outputs]
-        self.by_lane = tuple(not any(self.outer_of(view) for view in terms) for terms in self.terms)
+        self.terms = [[part for term in self._terms(view) for part in self._parts(term)] for view in outputs]
+        self.by_lane = tuple(
+            view.index.size <= self.FEW or not any(self.outer_of(*term) for term in terms)
+            for view, terms in zip(outputs, self.terms, strict=True)
+        )
 
     def _terms(self, view: View) -> list[View]:
         """The summands of a view."""
@@ -40,14 +52,25 @@ class Sums:
             found += self._terms(operand.with_index(operand.index.reshape(-1)[index]))
         return found
 
-    def outer_of(self, view: View) -> tuple[View, View, int, int] | None:
+    def _parts(self, view: View) -> list[Term]:
+        """A summand by the buffers that it is gathered from."""
+        maker, index = self.makers.get(view.buffer), view.index.reshape(-1)
+        if not isinstance(maker, Gather):
+            return [(view, np.arange(len(index)))]
+        found: dict[Buffer, list[tuple[int, int]]] = {}
+        for place, (buffer, source) in enumerate(maker.sources[i] for i in index):
+            if buffer.kind != "constant" or buffer.values[source] != 0:
+                found.setdefault(buffer, []).append((source, place))
+        return [(View(buffer, np.array(ij)[:, 0]), np.array(ij)[:, 1]) for buffer, ij in found.items()]
+
+    def outer_of(self, view: View, target: Index) -> tuple[View, View, int, int] | None:
         """(x, y, base, step): entry base + m step + n of the gradient is sum_k x[k, m] y[k, n]."""
         maker = self.makers.get(view.buffer)
         if not isinstance(maker, MatMul) or view.index.size != maker.out.size:
             return None
         a, b = maker.operands
         places = np.full(maker.out.size, -1)
-        places[view.index.reshape(-1)] = np.arange(maker.out.size)
+        places[view.index.reshape(-1)] = target
         if not (a.lanes and b.lanes) or (places < 0).any():
             return None
         grid = places.reshape(a.shape[0], b.shape[1])
@@ -69,18 +92,18 @@ def _rows(grid: Index) -> int | None:
 def vjp_text(
     program: Program, shape: Shape, wanted: Sequence[int]
 ) -> tuple[list[str], tuple[int, ...], tuple[bool, ...]]:
-    """(the functions ``field_kept`` and ``field_vjp``, sizes of the gradients of shared tensors, which are summed lane by lane)."""
+    """(``field_kept`` and ``field_vjp``, sizes of the gradients of shared tensors, which are summed lane by lane)."""
     from .source import entering, function
 
     first = 2 + len(shape.lanes)
     split = 2 + sum(place < first for place in wanted)
     value, own, shared = program.outputs[0], program.outputs[1:split], program.outputs[split:]
     sums = Sums(program, shared)
-    outers = [[sums.outer_of(term) for term in terms] for terms in sums.terms]
+    outers = [[sums.outer_of(*term) for term in terms] for terms in sums.terms]
     program.outputs = list(own)
     for terms, found in zip(sums.terms, outers, strict=True):
         for term, outer in zip(terms, found, strict=True):
-            program.outputs += [term] if outer is None else list(outer[:2])
+            program.outputs += [term[0]] if outer is None else list(outer[:2])
     primal, pullback, kept = parted(program, value)
     lines = [f"constexpr int KEPT = {sum(buffer.size for buffer in kept)};", *_primal(primal, shape, kept)]
     emitter = Emitter(pullback)
@@ -92,9 +115,9 @@ def vjp_text(
     for j, (terms, found) in enumerate(zip(sums.terms, outers, strict=True)):
         for term, outer in zip(terms, found, strict=True):
             if outer is None:
-                _lanewise(emitter, term, j, sums.by_lane[j])
+                _lanewise(emitter, *term, j, sums.by_lane[j])
             else:
-                _outer(emitter, outer, j)
+                _outer(emitter, outer, j, sums.by_lane[j])
     head = (
         "static void field_vjp(V t, const V* __restrict y, const V* a, const T* const* shared, "
         "const V* __restrict seed, V* __restrict pulled, V* a_bar, T* const* g, const V* kept)"
@@ -147,20 +170,19 @@ def _primal(program: Program, shape: Shape, kept: Sequence[Buffer]) -> list[str]
     return function(head, [*entering(program.inputs, shape, ()), *_keeping(kept), *emitter.lines])
 
 
-def _lanewise(emitter: Emitter, term: View, j: int, by_lane: bool) -> None:
-    if by_lane:
-        emitter.write(term, f"((V*)g[{j}])", "+=")
-    else:
-        text = f"lane_sum({emitter.running(term)})"
-        emitter.lines.append(f"for (int i = 0; i < {term.index.size}; i++) g[{j}][i] += {text};")
+def _lanewise(emitter: Emitter, view: View, target: Index, j: int, by_lane: bool) -> None:
+    source, place = emitter.running(view), emitter.place(target)
+    text = f"((V*)g[{j}])[{place}] += {source};" if by_lane else f"g[{j}][{place}] += lane_sum({source});"
+    emitter.lines.append(f"for (int i = 0; i < {len(target)}; i++) {text}")
 
 
-def _outer(emitter: Emitter, outer: tuple[View, View, int, int], j: int) -> None:
+def _outer(emitter: Emitter, outer: tuple[View, View, int, int], j: int, by_lane: bool) -> None:
     x, y, base, step = outer
+    name, target = ("outer_by_lane", f"(V*)g[{j}]") if by_lane else ("outer", f"g[{j}]")
     for k in range(len(x.index)):
         left, right = (emitter.pointer(v.with_index(v.index[k])) for v in (x, y))
         sizes = f"{x.shape[1]}, {y.shape[1]}, {step}"
-        emitter.lines.append(f"outer<{sizes}>({left}, {right}, g[{j}] + {base});")
+        emitter.lines.append(f"{name}<{sizes}>({left}, {right}, {target} + {base});")
 
 
 def sweep(tableau: Tableau) -> list[str]:

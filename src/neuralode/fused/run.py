@@ -27,7 +27,7 @@ CHUNK = 64  # samples that a thread takes at once, as in cpp/forward.hpp
 class Tape:
     """The accepted steps of every sample, in memory of the library's own."""
 
-    def __init__(self, built: ctypes.CDLL, samples: int, threads: int) -> None:
+    def __init__(self, built: ctypes.CDLL, threads: int) -> None:
         self.pieces = (ctypes.c_void_p * threads)()
         self._finalizer = weakref.finalize(self, built.release, self.pieces, ctypes.c_int64(threads))
 
@@ -168,7 +168,7 @@ def launch(
         call.share(shared)
     if room is not None:
         room.show(call)
-    tape = Tape(built, samples, call.threads) if record else None
+    tape = Tape(built, call.threads) if record else None
     if tape is not None:
         call.tapes = ctypes.addressof(tape.pieces)
     if built.forward(address(call)):

@@ -30,6 +30,7 @@ def solve(problem: Problem, options: Fused) -> Run:
     uniforms = found.uniforms(f.args)
     tensors = (*found.lane_tensors(f.args), *uniforms)
     template = prepared(problem)
+    template.memory = options.memory
     wanted = wanted_inputs(tensors)
     graded = torch.is_grad_enabled() and (wanted or problem.y0.requires_grad)
     source, built = found.build(problem, uniforms, wanted if graded else None)

@@ -138,6 +138,7 @@ def write(
         f"#define BYTES {shape.width}",
         header("lanes.hpp"),
         header("math.hpp"),
+        header("circular.hpp"),
         header("matrix.hpp"),
         f"constexpr int N = {shape.state}, A = {shape.columns}, OWN = {sum(shape.lanes)};",
         *tableau_text.constants(tableau, shape.sup),

@@ -32,7 +32,7 @@ def stage_inputs(tableau: Tableau) -> list[tuple[float, str]]:
     return own + [(c, total(terms, places(tableau))) for c, terms in after]
 
 
-def evaluate(i: int, c: float, slopes: str, target: str = "y1") -> list[str]:
+def evaluate(i: int, c: float, slopes: str, target: str) -> list[str]:
     """Stage i into k, its input into ``target``."""
     return [
         f"    for (int n = 0; n < N; n++) {target}[n] = y[n] + step * ({slopes});",
@@ -46,17 +46,19 @@ def forward(tableau: Tableau) -> list[str]:
     arguments = "const Times& t, const Times& h, V step, const V* y, const V* a, const T* const* shared, V* k"
     # The reverse sweep may call stages again, for the same bits: so it is no copy made for one caller.
     lines = [f"static __attribute__((noinline, noclone)) void stages({arguments}, V* y1) {{"]
+    lines.append("    V at[N];")
     if not tableau.fsal:
         lines.append("    field(stage_time(t, h, 0.0), y, a, shared, k);")
     for i in range(1, tableau.stages):
-        lines += evaluate(i, *inputs[i])
+        last = tableau.fsal and i == tableau.stages - 1
+        lines += evaluate(i, *inputs[i], "y1" if last else "at")
     if not tableau.fsal:
         lines.append(
             f"    for (int n = 0; n < N; n++) y1[n] = y[n] + step * ({total(tableau.weight_terms)});"
         )
-    lines += ["}", f"static void extra_stages({arguments}) {{", "    V y1[N];"]
+    lines += ["}", f"static void extra_stages({arguments}) {{", "    V at[N];"]
     for i in range(tableau.stages, tableau.stages + tableau.extra):
-        lines += evaluate(i, *inputs[i])
+        lines += evaluate(i, *inputs[i], "at")
     return [*lines, "}", *_error(tableau), *_dense(tableau)]
 
 

@@ -13,7 +13,8 @@ struct Clock {
     M ok = {};
     double floor0[L];
     const T log_safety = T(std::log(call.safety)), aim = T(call.k * std::log(call.safety)), root_k = T(1 / call.k);
-    const T widest = T(std::log(1e10)), clip = T(std::log(1e4));
+    const T widest = T(std::log(1e10)), clip = T(std::log(1e4)), smallest = T(call.smallest), largest = T(call.largest);
+    const T exponent[3] = {T(call.exponent[0]), T(call.exponent[1]), T(call.exponent[2])};
 
     explicit Clock(const Call& c) : call(c) {}
 
@@ -24,7 +25,7 @@ struct Clock {
         const double far = std::fmax(std::fabs(now[l]), std::fabs(end[l]));
         floor0[l] = NEAR_ZERO * far;
         least[l] = call.grid_steps ? 0.5 : std::fmax(4 * EPS * far, call.min_step);
-        ceiling[l] = T(call.largest), past0[l] = past1[l] = 0;
+        ceiling[l] = largest, past0[l] = past1[l] = 0;
     }
 
     double grid_of(int64_t i, int64_t b) const { return call.grid[i * call.grid_row + b * call.grid_column]; }
@@ -49,13 +50,13 @@ struct Clock {
     void control() {
         ok = ratio <= 1;
         const V log_ratio = plain_logarithm(ratio < T(1e10) ? (ratio < T(1e-10) ? B(T(1e-10)) : ratio) : B(T(1e10)));
-        const V aimed = between(log_ratio - aim, B(-widest), B(widest));
-        const V grow = T(call.exponent[0]) * aimed + T(call.exponent[1]) * past0 + T(call.exponent[2]) * past1;
-        V factor = small_exponential(between(ok ? grow : log_safety - log_ratio * root_k, B(-80), B(80)));
-        factor = between(factor, B(T(call.smallest)), ok ? ceiling : B(1));
+        const V aimed = bounded(log_ratio - aim, B(-widest), B(widest));
+        const V grow = exponent[0] * aimed + exponent[1] * past0 + exponent[2] * past1;
+        V factor = small_exponential(bounded(ok ? grow : log_safety - log_ratio * root_k, B(-80), B(80)));
+        factor = bounded(factor, B(smallest), ok ? ceiling : B(1));
         past1 = ok ? past0 : past1;
-        past0 = ok ? between(aimed, B(-clip), B(clip)) : past0;
-        ceiling = ok ? B(T(call.largest)) : B(1);
+        past0 = ok ? bounded(aimed, B(-clip), B(clip)) : past0;
+        ceiling = ok ? B(largest) : B(1);
         // A step that was shortened (to meet an end) and passed does not shrink the size.
         const Times by = widened(factor), held = widened(ok & (factor >= 1) ? B(1) : V{});
         for (int i = 0; i < C; i++) {

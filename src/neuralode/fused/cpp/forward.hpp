@@ -73,9 +73,11 @@ struct Block : Clock {
                     step[l] = next[l] - now[l];
                 }
         Clock::choose();
+        width = rounded(h);
     }
 
     void judge() {
+        if (call.grid_steps) return judge_given();
         ratio = error_ratio(width, y, y1, k, a, T(call.rtol), T(call.atol));
         control();
     }
@@ -87,7 +89,7 @@ struct Block : Clock {
     }
 
     // Outputs of the accepted steps.
-    void write() {
+    __attribute__((noinline)) void write() {
         Marks marks;
         for (int i = 0; i < C; i++) marks.part[i] = moved.part[i] & (due.part[i] <= next.part[i]);
         Bits hit = marks.bits();
@@ -167,15 +169,9 @@ struct Block : Clock {
         return status < 0;
     }
 
-    void attempt() {
-        choose();
-        width = rounded(h);
-        stages(t, h, width, y, a, call.shared, k, y1);
-    }
+    void attempt() { stages(t, h, width, y, a, call.shared, k, y1); }
 
     void settle() {
-        if (call.grid_steps) judge_given();
-        else judge();
         moved = widened(ok);
         ID seen = {};
         for (int i = 0; i < C; i++) {
@@ -191,8 +187,16 @@ struct Block : Clock {
     }
 };
 
-// Solve all samples of the queue. Where f is cheap a step is a chain of dependent operations, which leaves the CPU
-// idle: two blocks in turn fill each other's gaps.
+// A step of every block, part by part. A part is a chain of dependent operations, which leaves the CPU idle: blocks in
+// turn fill each other's gaps.
+template <class... Blocks> static inline void step(Blocks&... all) {
+    (all.choose(), ...);
+    (all.attempt(), ...);
+    (all.judge(), ...);
+    (all.settle(), ...);
+}
+
+// Solve all samples of the queue; where f is cheap two blocks at a time.
 static void work(const Call& call, Queue& queue, Tape* tape) {
     const int64_t memory = call.memory / call.threads / (CHEAP ? 2 : 1);
     Block one(call, queue, tape ? tape->add(memory) : nullptr);
@@ -200,15 +204,10 @@ static void work(const Call& call, Queue& queue, Tape* tape) {
     if (CHEAP && call.samples > L) {
         Block two(call, queue, tape ? tape->add(memory) : nullptr);
         two.refill();
-        while (one.alive && two.alive) {
-            one.attempt();
-            two.attempt();
-            one.settle();
-            two.settle();
-        }
-        while (two.alive) two.attempt(), two.settle();
+        while (one.alive && two.alive) step(one, two);
+        while (two.alive) step(two);
     }
-    while (one.alive) one.attempt(), one.settle();
+    while (one.alive) step(one);
 }
 
 extern "C" int forward(const Call* call) {

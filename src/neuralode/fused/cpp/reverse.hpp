@@ -39,9 +39,8 @@ struct Totals {
     void flush() {
         for (int64_t j = 0; j < sweep.tensors; j++) {
             double* total = sweep.grad_shared[j] + thread * sweep.sizes[j];
-            const int width = sweep.by_lane[j] ? L : 1;
             for (int64_t i = 0; i < sweep.sizes[j]; i++)
-                for (int l = 0; l < width; l++) total[i] += part[j][i * width + l];
+                total[i] += sweep.by_lane[j] ? lane_sum(widened(((V*)part[j])[i])) : double(part[j][i]);
             memset(part[j], 0, size(j) * sizeof(T));
         }
     }
