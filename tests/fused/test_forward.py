@@ -109,6 +109,17 @@ def test_spans_and_outputs_of_each_sample():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("norm", ["rms", "max"])
+@pytest.mark.parametrize("batch", ["independent", "lockstep", None])
+def test_tolerances_of_each_entry(batch, norm):
+    spread = torch.rand(20, 2, dtype=D, generator=torch.Generator().manual_seed(3))
+    rtol, atol = 10 ** (-3 - 3 * spread), 10 ** (-4 - 4 * spread[0])
+    y0 = states(20, 2) if batch else states(1, 2)[0]
+    for levels in ({"rtol": rtol if batch else 1e-5, "atol": atol}, {"rtol": rtol[0], "atol": 1e-6}):
+        assert_same_steps(*both(lotka_volterra, (0.0, 2.0), y0, batch=batch, norm=norm, **levels))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", ["independent", "lockstep"])
 def test_one_thread_is_two_threads(batch):
     mu = torch.linspace(1, 10, 3000, dtype=D)  # enough for a step to be shared by threads
@@ -177,8 +188,6 @@ def test_what_cannot_be_fused_is_named(f, words):
     ("options", "words"),
     [
         ({"method": "kvaerno5"}, "explicit"),
-        ({"t_eval": "steps"}, "steps"),
-        ({"dense_output": True}, "dense_output"),
         ({"gradient": "backsolve"}, "discrete"),
         ({"events": lambda t, y: y[..., 0]}, "events"),
     ],

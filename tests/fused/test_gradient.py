@@ -59,6 +59,14 @@ def test_arguments_of_each_sample_and_of_all(batch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("batch", ["independent", "lockstep"])
+def test_tolerances_of_each_entry(batch):
+    mu = torch.linspace(1, 5, 20, dtype=D).requires_grad_()
+    atol = torch.logspace(-7, -4, 20, dtype=D)[:, None]
+    assert_same_gradients(van_der_pol, (0.0, 2.0), states(20, 2), (mu,), args=(mu,), batch=batch, atol=atol)
+
+
+@pytest.mark.slow
 def test_closed_over_tensors_and_what_is_computed_of_them():
     rate = torch.tensor([1.0, 0.5], dtype=D, requires_grad=True)
     derived = rate.exp() * 0.1

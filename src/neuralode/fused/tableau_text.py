@@ -64,10 +64,10 @@ def forward(tableau: Tableau) -> list[str]:
 
 def _error(tableau: Tableau) -> list[str]:
     lines = [
-        "static V error_ratio(V step, const V* y, const V* y1, const V* k, T rtol, T atol) {",
+        "static V error_ratio(V step, const V* y, const V* y1, const V* k, const V* a, T rtol, T atol) {",
         "    V first = {}, second = {};",
         "    for (int n = 0; n < N; n++) {",
-        "        const V scale = greater(magnitude(y[n]), magnitude(y1[n])) * rtol + atol;",
+        "        const V scale = allowed(greater(magnitude(y[n]), magnitude(y1[n])), n, a, rtol, atol);",
         f"        first = gathered(first, step * ({total(tableau.error_terms)}) / scale);",
     ]
     if tableau.damping_terms:

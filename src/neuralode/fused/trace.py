@@ -26,6 +26,7 @@ class Traced:
         lanes: how many lane tensors there are.
         plain: which of the prologue's inputs its results are, where it computes nothing.
         baked: closed-over whole numbers (indices), whose values are part of the program, with their versions.
+        forms: shapes and dtypes of ``captured``, which the program holds to.
     """
 
     body: fx.GraphModule
@@ -34,6 +35,7 @@ class Traced:
     lanes: int
     baked: tuple[tuple[Tensor, int], ...]
     plain: tuple[int, ...] | None
+    forms: tuple[tuple[torch.Size, torch.dtype], ...]
 
     def uniforms(self, shared: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """What all samples share, now; differentiable."""
@@ -44,7 +46,10 @@ class Traced:
 
     @property
     def stale(self) -> bool:
-        """Whether a number that is part of the program has changed."""
+        """Whether a number that is part of the program has changed, or a tensor has another shape or dtype."""
+        for tensor, (shape, dtype) in zip(self.captured, self.forms, strict=True):
+            if tensor.shape != shape or tensor.dtype is not dtype:
+                return True
         return any(tensor._version != version for tensor, version in self.baked)
 
 
@@ -137,6 +142,7 @@ class _Split:
             len(self.lanes) - 2,
             tuple(self.baked),
             self._plain(list(roots)),
+            tuple((tensor.shape, tensor.dtype) for tensor in captured),
         )
 
     def _plain(self, roots: list[fx.Node]) -> tuple[int, ...] | None:

@@ -6,14 +6,15 @@ struct Tape;
 
 // Times (B,); states (B, N); outputs (outputs, B, N).
 struct Call {
-    int64_t samples, outputs, time_row, time_column, grid_steps, grid_row, grid_column, max_steps, threads, memory;
+    int64_t samples, outputs, time_row, time_column, grid_steps, grid_row, grid_column, max_steps, threads, memory, knots;
     double rtol, atol, first_step, min_step, max_step;
     double k, safety, smallest, largest, exponent[3];
     const double *t0, *t1, *sign, *times, *grid;
     const T *y0, *args;
     const T* const* shared;
     T *ys, *y1;
-    double *t, *h;
+    double *t, *h, *knot_t, *knot_h;
+    T *knot_y, *knot_k;  // of the first ``knots`` steps; null where stages are not wanted
     int64_t *status, *accepted, *rejected, *nfev, *before;
     int64_t* worst;  // the sample that a batch in lockstep failed by
     Tape** tapes;  // one a thread, or null

@@ -3,6 +3,11 @@
 static inline V measured(V squares) { return SUP ? squares : root(squares) * T(std::pow(double(N), -0.5)); }
 static inline V gathered(V sum, V scaled) { return SUP ? greater(sum, magnitude(scaled)) : sum + scaled * scaled; }
 
+// The tolerance of entry n, for a state of some size: that of the call, or behind f's arguments that of the entry.
+static inline V allowed(V size, int n, const V* a, T rtol, T atol) {
+    return A > OWN ? size * a[OWN + n] + a[OWN + N + n] : size * rtol + atol;
+}
+
 // f, the same bits wherever it is called.
 static __attribute__((noinline)) void slope(V t, const V* y, const V* a, const T* const* shared, V* out) {
     field(t, y, a, shared, out);
@@ -19,12 +24,12 @@ struct FirstStep {
 
     // |y| and |f0| in units of the tolerance; finite_f0 is f0, or 0 where that is not finite: then NaN is
     // handed back.
-    V norms(const V* y, const V* f0, V* finite_f0, V& size, V& speed) const {
+    V norms(const V* y, const V* a, const V* f0, V* finite_f0, V& size, V& speed) const {
         V sum0 = {}, sum1 = {};
         M finite = ~M{};
         for (int n = 0; n < N; n++) finite &= f0[n] - f0[n] == 0;
         for (int n = 0; n < N; n++) {
-            const V scale = magnitude(y[n]) * rtol + atol;
+            const V scale = allowed(magnitude(y[n]), n, a, rtol, atol);
             finite_f0[n] = finite ? f0[n] : V{};
             sum0 = gathered(sum0, y[n] / scale), sum1 = gathered(sum1, finite_f0[n] / scale);
         }
@@ -52,7 +57,7 @@ struct FirstStep {
         V sum = {};
         for (int n = 0; n < N; n++) y1[n] = y[n] + step * f0[n];
         slope(stage_time(t0, moved, 1.0), y1, a, call.shared, f1);
-        for (int n = 0; n < N; n++) sum = gathered(sum, (f1[n] - f0[n]) / (magnitude(y[n]) * rtol + atol));
+        for (int n = 0; n < N; n++) sum = gathered(sum, (f1[n] - f0[n]) / allowed(magnitude(y[n]), n, a, rtol, atol));
         return measured(sum);
     }
 

@@ -78,7 +78,7 @@ struct Block : Clock {
 
     void judge() {
         if (call.grid_steps) return judge_given();
-        ratio = error_ratio(width, y, y1, k, T(call.rtol), T(call.atol));
+        ratio = error_ratio(width, y, y1, k, a, T(call.rtol), T(call.atol));
         control();
     }
 
@@ -98,7 +98,7 @@ struct Block : Clock {
         Bits inside = marks.bits();
         if (inside && EXTRA) {
             extra_stages(t, h, width, y, a, call.shared, k);
-            for (Bits left = inside; left; left &= left - 1) extra[lowest(left)] += EXTRA;
+            for (Bits left = call.knot_k ? 0 : inside; left; left &= left - 1) extra[lowest(left)] += EXTRA;
         }
         while (hit) {
             if (inside) interpolate();
@@ -112,6 +112,16 @@ struct Block : Clock {
                 again |= Bits(due[l] <= next[l]) << l, within |= Bits(due[l] < next[l]) << l;
             }
             hit = again, inside = within;
+        }
+    }
+
+    void keep_knots() {
+        if (call.knot_k && EXTRA) extra_stages(t, h, width, y, a, call.shared, k);
+        for (Bits left = moved.bits(); left; left &= left - 1) {
+            const int l = lowest(left);
+            if (sample[l] < 0) continue;
+            put_knot(call, accepted[l], sample[l], l, t, h, y, k);
+            extra[l] += call.knot_k ? EXTRA : 0;
         }
     }
 
@@ -170,6 +180,7 @@ struct Block : Clock {
         }
         const bool rare = bits_of(seen) || tries + 1 - oldest >= call.max_steps;
         if (rare) write();
+        if (call.knots) keep_knots();
         if (log) log->add(t, h, moved, y, k);
         advance();
         if (rare && retire()) refill();

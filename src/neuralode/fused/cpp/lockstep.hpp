@@ -136,14 +136,14 @@ struct Batch : Clock {
         FirstStep first(call, everywhere(end[0] - now[0]), sign);
         if (!FSAL) each([&](int64_t, V* y, V*, V* a, V* k) { slope(rounded(t), y, a, call.shared, k); });
         evaluations += !FSAL;
-        const T d0 = largest([&](int64_t, V* y, V* y1, V*, V* k) {
+        const T d0 = largest([&](int64_t, V* y, V* y1, V* a, V* k) {
             V size, speed;
-            first.norms(y, k, y1, size, speed);
+            first.norms(y, a, k, y1, size, speed);
             return size;
         });
-        const auto speeds = [&](int64_t, V* y, V* y1, V*, V* k) {
+        const auto speeds = [&](int64_t, V* y, V* y1, V* a, V* k) {
             V size, speed;
-            const V lost = first.norms(y, k, y1, size, speed);
+            const V lost = first.norms(y, a, k, y1, size, speed);
             return speed + lost;
         };
         const T d1 = largest(speeds);
@@ -170,7 +170,7 @@ struct Batch : Clock {
         ratio = B(largest([&](int64_t, V* y, V* y1, V* a, V* k) {
             if (FSAL && moved) std::copy(k + (STAGES - 1) * N, k + STAGES * N, k);
             stages(t, h, width, y, a, call.shared, k, y1);
-            return call.grid_steps ? finiteness(y1) : error_ratio(width, y, y1, k, T(call.rtol), T(call.atol));
+            return call.grid_steps ? finiteness(y1) : error_ratio(width, y, y1, k, a, T(call.rtol), T(call.atol));
         }));
         moved = false, evaluations += EVALUATIONS, tried++;
     }
@@ -207,14 +207,16 @@ struct Batch : Clock {
         int64_t stop = cursor;
         while (stop < call.outputs && clock_of(stop) <= next[0]) stop++;
         const bool inside = stop > cursor && clock_of(cursor) < next[0];
-        if (rows || stop > cursor)
+        const bool whole = inside || call.knot_k;
+        if (rows || call.knots || stop > cursor)
             each([&](int64_t b, V* y, V* y1, V* a, V* k) {
                 if (rows) logs[b]->keep(y, k);
-                if (inside && EXTRA) extra_stages(t, h, width, y, a, call.shared, k);
+                if (whole && EXTRA) extra_stages(t, h, width, y, a, call.shared, k);
                 if (stop > cursor) write(b, stop, y, y1, k);
+                for (int l = 0; call.knots && l < filled(b); l++) put_knot(call, accepted, b * L + l, l, t, h, y, k);
             });
         if (rows) *(Row*)rows->add() = {t, h};
-        if (inside) evaluations += EXTRA;
+        if (whole) evaluations += EXTRA;
         cursor = stop, moved = true, now = next, accepted++;
         std::swap(y, y1);
     }
@@ -248,8 +250,8 @@ struct Batch : Clock {
     // The sample with the largest error in the last trial step.
     void blame() {
         if (moved) std::swap(y, y1);
-        worst = place_of_largest([&](int64_t, V* y, V* y1, V*, V* k) {
-            return error_ratio(width, y, y1, k, T(call.rtol), T(call.atol));
+        worst = place_of_largest([&](int64_t, V* y, V* y1, V* a, V* k) {
+            return error_ratio(width, y, y1, k, a, T(call.rtol), T(call.atol));
         });
         if (moved) std::swap(y, y1);
     }

@@ -50,7 +50,7 @@ struct Queue {
     Times first_size(const Times& t0, const Times& span, const Times& sign) {
         FirstStep first(call, span, sign);
         V d0, d1;
-        const V lost = first.norms(y, f0, finite_f0, d0, d1);
+        const V lost = first.norms(y, a, f0, finite_f0, d0, d1);
         first.guess(widened(d0), widened(d1));
         Times size = first.size(widened(first.bend(t0, y, a, finite_f0, y1, f1)));
         const Times bad = widened(lost);

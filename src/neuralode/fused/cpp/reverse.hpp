@@ -2,13 +2,13 @@
 // through every stage. Exact for the steps taken; their sizes are held constant.
 
 struct Sweep {
-    int64_t samples, outputs, threads, time_row, time_column, tensors;
+    int64_t samples, outputs, threads, time_row, time_column, tensors, knots;
     const double *t0, *sign, *times;
     const T *y0, *args;
     const T* const* shared;
-    const T *grad_ys, *grad_y1;
+    const T *grad_ys, *grad_y1, *grad_knot_y, *grad_knot_k;
     Tape** tapes;
-    const int64_t *before, *sizes, *by_lane;
+    const int64_t *before, *accepted, *sizes, *by_lane;
     T *grad_y0, *grad_args, *slope_bar;
     double* const* grad_shared;  // a row for each thread
 };
@@ -119,7 +119,7 @@ struct Back {
     Stretch stretch;
     Heap<V> y, a, own_a, k, k_bar, y_bar, end_bar, whole_bar, slope_bar, a_bar, out_bar, at, kept;
     Times t = {}, h = {}, t1 = {}, due = {}, sign = {};  // due: the clock of the last output not yet met
-    int64_t sample[L], cursor[L], top;
+    int64_t sample[L], cursor[L], number[L], top;
 
     Back(const Sweep& s, Totals& g, const Log& r)
         : sweep(s), totals(g), log(r), stretch(s, r), y(N), a(A + 1), own_a(A + 1), k((STAGES + EXTRA) * N),
@@ -141,7 +141,7 @@ struct Back {
         if (visit < 0) return;
         const Visit& v = log.visit(visit);
         const int64_t b = sample[l] = v.sample;
-        cursor[l] = v.outputs, sign[l] = sweep.sign[b], t1[l] = v.end;
+        cursor[l] = v.outputs, number[l] = sweep.accepted[b], sign[l] = sweep.sign[b], t1[l] = v.end;
         for (int n = 0; n < N && sweep.grad_y1; n++) end_bar[n][l] = sweep.grad_y1[b * N + n];
         for (int n = 0; n < A; n++) own_a[n][l] = sweep.args[b * A + n];
         expect(l);
@@ -212,6 +212,20 @@ struct Back {
         }
     }
 
+    // Cotangents of the steps themselves; true if extra stages have some.
+    bool knots(Bits moves) {
+        for (; moves; moves &= moves - 1) {
+            const int l = lowest(moves);
+            const int64_t at = --number[l] * sweep.samples + sample[l];
+            for (int n = 0; n < N; n++) y_bar[n][l] += sweep.grad_knot_y[at * N + n];
+            for (int j = 0; sweep.grad_knot_k && j < DENSE; j++) {
+                const T* from = sweep.grad_knot_k + (j * sweep.knots * sweep.samples + at) * N;
+                for (int n = 0; n < N; n++) k_bar[DENSE_STAGE[j] * N + n][l] += from[n];
+            }
+        }
+        return sweep.grad_knot_k && EXTRA;
+    }
+
     void spread(V up, V down, V step) {
         V weight[DENSE];
         dense_weights(up, down, weight);
@@ -233,7 +247,8 @@ struct Back {
         memset((void*)k_bar.data, 0, sizeof(V) * (STAGES + EXTRA) * N);
         memset((void*)y_bar.data, 0, sizeof(V) * N);
         for (int n = 0; n < N; n++) whole_bar[n] = on ? end_bar[n] : V{};
-        const bool inside = outputs(step, moved);
+        bool inside = outputs(step, moved);
+        if (sweep.grad_knot_y) inside |= knots(moves);
         for (int n = 0; FSAL && n < N; n++) k_bar[(STAGES - 1) * N + n] += on ? slope_bar[n] : V{};
         step_vjp(t, h, step, y, a, sweep.shared, k, whole_bar, k_bar, y_bar, a_bar, totals.part, inside, at, kept);
         totals.count();
