@@ -73,7 +73,9 @@ def test_flow(make, trace, batch):
 @pytest.mark.slow
 def test_flow_with_penalties_and_samples():
     torch.manual_seed(0)
-    flow = CNF(GatedPlanar(2, width=6), dim=2, batch="independent", regularize={"kinetic": 0.1, "jacobian": 0.1})
+    flow = CNF(
+        GatedPlanar(2, width=6), dim=2, batch="independent", regularize={"kinetic": 0.1, "jacobian": 0.1}
+    )
     assert_alike(flow, lambda model: model.log_prob(points()).mean() + model.penalty)
     assert_alike(flow, lambda model: model.rsample(5).square().mean())
 

@@ -76,7 +76,9 @@ class Recipe:
         )  # fmt: skip
 
 
-def learn(recipe: Recipe, solver: Any, f: Any, t_span: Any, y0: Any, t_eval: Any, args: Any, times: Tensor) -> None:
+def learn(
+    recipe: Recipe, solver: Any, f: Any, t_span: Any, y0: Any, t_eval: Any, args: Any, times: Tensor
+) -> None:
     """Keep a recipe for calls of ``solve`` with these arguments, if they are of the simple kinds."""
     args = args if isinstance(args, tuple) else (args,)
     plain = not recipe.levels and type(t_span) is tuple and NUMBERS.issuperset(map(type, t_span))

@@ -161,5 +161,3 @@ def _trace_with(
                 f"f uses a tensor of {tensor.dtype} on {tensor.device}, y is {y.dtype} on cpu"
             )
     return Compiled(traced, lane, shared, tuple(row.numel() for row in rows))
-
-
