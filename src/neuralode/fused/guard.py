@@ -1,8 +1,8 @@
 """What f may read besides its arguments: a signature by which an equal f is known, and a quick look for changes.
 
-A trace keeps every number, branch and shape that f took from its surroundings. The walk follows f's code to the globals,
-closure cells, defaults and attributes that it names, and on to what those read. The values of tensors are read anew at
-every solve: their shapes and dtypes alone belong to the signature.
+A trace keeps every number, branch and shape that f took from its surroundings. The walk follows f's code to the
+globals, closure cells, defaults and attributes that it names, and on to what those read. The values of tensors are read
+anew at every solve: their shapes and dtypes alone belong to the signature.
 """
 
 import functools
@@ -68,7 +68,7 @@ class Fingerprint:
     def same(self) -> bool:
         """Whether every place still holds the same object."""
         try:
-            return all([tuple(map(id, probe.slots(probe.owner()))) == probe.ids for probe in self.probes])
+            return all(tuple(map(id, probe.slots(probe.owner()))) == probe.ids for probe in self.probes)
         except (AttributeError, ValueError, KeyError, TypeError):  # an owner, or a place, that is gone
             return False
 

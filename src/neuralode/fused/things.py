@@ -32,7 +32,7 @@ ATOMS: tuple[type, ...] = (
     types.MethodDescriptorType, types.WrapperDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType,
     types.ClassMethodDescriptorType, types.GenericAlias, types.EllipsisType, types.CodeType, range, torch.dtype,
     torch.device, torch.layout, torch.memory_format, torch._ops.OpOverload, torch._ops.OpOverloadPacket, Enum,
-    np.generic, np.ufunc, type(namedtuple("Pair", "one").one),
+    np.generic, np.ufunc, type(vars(namedtuple("Pair", "one"))["one"]),
 )  # fmt: skip
 
 
