@@ -38,7 +38,9 @@ def smallest(run: Callable[[], object]) -> float:
 def row(width: int, samples: int, batch: str | None) -> str:
     """One line of the table."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(16, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 16))
+    net = nn.Sequential(
+        nn.Linear(16, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 16)
+    )
     y0 = torch.randn(samples, 16) if samples else torch.randn(16)
 
     def end(backend: str) -> torch.Tensor:
@@ -56,7 +58,9 @@ def row(width: int, samples: int, batch: str | None) -> str:
 
     cells = []
     for run in (forward, gradient):
-        eager, fused = (smallest(lambda backend=backend, run=run: run(backend)) for backend in ("eager", "fused"))
+        eager, fused = (
+            smallest(lambda backend=backend, run=run: run(backend)) for backend in ("eager", "fused")
+        )
         cells.append(f"{eager * 1e3:9.2f} {fused * 1e3:9.2f} {eager / fused:6.2f}")
     products = width * width + 32 * width
     return f"{width:6} {products:9,} {samples:5} {batch!s:12} " + "   ".join(cells)
@@ -64,7 +68,9 @@ def row(width: int, samples: int, batch: str | None) -> str:
 
 def main(widths: list[int]) -> None:
     torch.set_num_threads(1)
-    sys.stdout.write("     W  products     B batch            eager     fused  ratio       eager     fused  ratio\n")
+    sys.stdout.write(
+        "     W  products     B batch            eager     fused  ratio       eager     fused  ratio\n"
+    )
     sys.stdout.write("                                     forward, ms                gradient, ms\n")
     for width in widths or WIDTHS:
         for samples, batch in BATCHES:

@@ -136,8 +136,8 @@ class Solver:
     ) -> Solution:
         """Integrate dy/dt = f(t, y, *args) with these options; see ``neuralode.solve``."""
         simple = self.backend != "eager" and events is None and t_stops is None and self.progress is False
-        if simple and (found := fused.again(self, f, t_span, y0, t_eval, args)) is not None:
-            return found
+        if simple and (known := fused.again(self, f, t_span, y0, t_eval, args)) is not None:
+            return known
         gradient = GRADIENTS.get(self.gradient, self.gradient)
         steady = isinstance(gradient, Steady)
         if steady:

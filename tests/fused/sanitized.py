@@ -6,7 +6,7 @@ from fused.fields import Spiral, lotka_volterra, states, van_der_pol
 from neuralode import Fused, solve
 from neuralode.fused import build
 
-SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g")
+SANITIZERS = ("-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")  # -O0 builds fastest
 
 
 class Wide(torch.nn.Module):
@@ -37,7 +37,7 @@ def run(f, samples: int, size: int, dtype: torch.dtype, backend: Fused, **option
 
 
 def main() -> None:
-    build.FLAGS = (*(flag for flag in build.FLAGS if flag != "-O3"), "-O1", *SANITIZERS)
+    build.FLAGS = (*(flag for flag in build.FLAGS if flag != "-O3"), *SANITIZERS)
     torch.set_num_threads(2)
     plain, little = Fused(), Fused(memory=0)
     for samples, backend in ((1, plain), (150, plain), (150, little)):
@@ -45,8 +45,7 @@ def main() -> None:
         run(van_der_pol, samples, 2, torch.float32, backend, args=(mu,))
         run(Spiral(5, torch.float64), samples, 2, torch.float64, backend)
         run(Wide(torch.float32), samples, 3, torch.float32, backend, method="bosh3")
-    run(lotka_volterra, 19, 2, torch.float64, plain, method="dop853", t_eval="steps", rtol=1e-8)
-    run(lotka_volterra, 19, 2, torch.float64, plain, method="vern7", dense_output=True)
+    run(lotka_volterra, 19, 2, torch.float64, plain, method="dop853", t_eval="steps", dense_output=True)
     run(lotka_volterra, 19, 2, torch.float32, little, method="rk4", step=0.1)
     for samples in (40, 3000):
         run(lotka_volterra, samples, 2, torch.float32, plain, batch="lockstep")

@@ -58,7 +58,12 @@ def test_a_refusal_is_kept_until_f_changes(monkeypatch):
         return y - y.mean(0) if mixing else -y
 
     for _ in range(3):
-        assert solve(f, (0.0, 0.1), states(5, 2), batch="independent", backend="auto").report["backend"] == "eager"
+        assert (
+            solve(f, (0.0, 0.1), states(5, 2), batch="independent", backend="auto").report["backend"]
+            == "eager"
+        )
     assert len(count) == 1
     mixing = False
-    assert solve(f, (0.0, 0.1), states(5, 2), batch="independent", backend="auto").report["backend"] == "fused"
+    assert (
+        solve(f, (0.0, 0.1), states(5, 2), batch="independent", backend="auto").report["backend"] == "fused"
+    )

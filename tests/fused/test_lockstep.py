@@ -47,9 +47,7 @@ def test_ends_as_eager_does(f, rates, options):
 def test_the_sample_without_a_slope_is_named():
     rate = torch.tensor([1.0, 0.1, torch.nan, 0.2], dtype=D)
     with pytest.raises(SolverError, match="sample 2"):
-        solve(
-            blow_up, (0.0, 1.0), torch.ones(4, 1, dtype=D), args=(rate,), batch="lockstep", backend="fused"
-        )
+        solve(blow_up, (0.0, 1.0), torch.ones(4, 1, dtype=D), args=(rate,), batch="lockstep", backend="fused")
 
 
 @pytest.mark.slow

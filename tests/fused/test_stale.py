@@ -412,6 +412,7 @@ def test_an_attribute_that_f_does_not_read_is_no_change(traces):
 
 def test_what_cannot_be_seen_is_found_by_the_comparisons(monkeypatch):
     """A built-in package counts as fixed: a function that is put in its place shows at the next comparison."""
+
     def f(t, y):
         return -torch.relu(y)
 
@@ -466,7 +467,7 @@ def test_a_model_is_not_kept_alive():
     class Model:
         def __init__(self):
             self.net = nn.Linear(1, 1, bias=False, dtype=D)
-            self.f = lambda t, y: -self.net(y) ** 2
+            self.f = lambda t, y: -(self.net(y) ** 2)
 
     model = Model()
     for _ in range(3):

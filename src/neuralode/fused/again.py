@@ -76,11 +76,15 @@ class Recipe:
         )  # fmt: skip
 
 
-def learn(recipe: Recipe, solver: Any, f: Any, t_span: Any, y0: Any, t_eval: Any, args: Any, times: Tensor) -> None:
+def learn(
+    recipe: Recipe, solver: Any, f: Any, t_span: Any, y0: Any, t_eval: Any, args: Any, times: Tensor
+) -> None:
     """Keep a recipe for calls of ``solve`` with these arguments, if they are of the simple kinds."""
     args = args if isinstance(args, tuple) else (args,)
-    plain = not recipe.levels and type(t_span) is tuple and NUMBERS.issuperset(map(type, t_span))
-    if not plain or type(y0) not in TENSOR or not all(map(_simple, args)):
+    settings = (solver.rtol, solver.atol, 0 if solver.step is None else solver.step)
+    if type(t_span) is not tuple or not NUMBERS.issuperset(map(type, (*t_span, *settings))):
+        return
+    if type(y0) not in TENSOR or not all(map(_simple, args)):
         return
     if isinstance(t_eval, Tensor):
         if type(t_eval) is not Tensor or t_eval.requires_grad:
@@ -185,9 +189,11 @@ def _solution(
     recipe: Recipe, y0: Tensor, t_eval: Any, ys: Tensor, y1: Tensor, outcome: Outcome, tally: Tally
 ) -> Solution | None:
     numbers, samples = outcome.numbers, outcome.call.samples
+    status: Any
+    njev: Any
     if recipe.single:
         status, accepted, rejected, nfev = numbers[: 4 * samples : samples]
-        failed, njev, evaluations = status, 0, nfev * samples
+        failed, njev, evaluations = status != 0, 0, nfev * samples
     else:
         status, accepted, rejected, nfev, *_, njev = outcome.counts.unbind()
         failed = ctypes.string_at(numbers, 8 * samples) != bytes(8 * samples)

@@ -28,7 +28,11 @@ def time_of(problem: Problem, t: Tensor, y: Tensor) -> Tensor:
 def _clocks(problem: Problem, count: int) -> Tensor:
     """t0 of the first few samples."""
     t0 = problem.t0
-    return t0[torch.arange(count) % len(t0)] if isinstance(t0, Tensor) else torch.full((count,), t0, dtype=torch.float64)
+    return (
+        t0[torch.arange(count) % len(t0)]
+        if isinstance(t0, Tensor)
+        else torch.full((count,), t0, dtype=torch.float64)
+    )
 
 
 def places(problem: Problem, f: VectorField, lane: tuple[int, ...]) -> Places:

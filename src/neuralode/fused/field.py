@@ -18,8 +18,8 @@ from .checks import check_apart, differs, places, time_of
 from .graph import UnsupportedError
 from .knots import FEWEST
 from .source import Shape, Source, write
-from .width import check_width
 from .trace import Traced, trace, vjp_of
+from .width import check_width
 
 LIBRARIES: dict[str, ctypes.CDLL] = {}
 
@@ -161,5 +161,3 @@ def _trace_with(
                 f"f uses a tensor of {tensor.dtype} on {tensor.device}, y is {y.dtype} on cpu"
             )
     return Compiled(traced, lane, shared, tuple(row.numel() for row in rows))
-
-

@@ -1,8 +1,8 @@
 """What f may read besides its arguments: a signature by which an equal f is known, and a quick look for changes.
 
-A trace keeps every number, branch and shape that f took from its surroundings. The walk follows f's code to the globals,
-closure cells, defaults and attributes that it names, and on to what those read. The values of tensors are read anew at
-every solve: their shapes and dtypes alone belong to the signature.
+A trace keeps every number, branch and shape that f took from its surroundings. The walk follows f's code to the
+globals, closure cells, defaults and attributes that it names, and on to what those read. The values of tensors are read
+anew at every solve: their shapes and dtypes alone belong to the signature.
 """
 
 import functools
@@ -68,7 +68,7 @@ class Fingerprint:
     def same(self) -> bool:
         """Whether every place still holds the same object."""
         try:
-            return all([tuple(map(id, probe.slots(probe.owner()))) == probe.ids for probe in self.probes])
+            return all(tuple(map(id, probe.slots(probe.owner()))) == probe.ids for probe in self.probes)
         except (AttributeError, ValueError, KeyError, TypeError):  # an owner, or a place, that is gone
             return False
 
@@ -146,7 +146,9 @@ class _Walk:
         elif kind is MethodType:
             self._all(thing, "method", lambda m: (m.__func__, m.__self__))
         elif kind is functools.partial:
-            self._all(thing, "partial", lambda p: (p.func, *p.args, *p.keywords.values()), tuple(thing.keywords))
+            self._all(
+                thing, "partial", lambda p: (p.func, *p.args, *p.keywords.values()), tuple(thing.keywords)
+            )
         elif isinstance(thing, (tuple, list, dict, set, frozenset)):
             self._container(thing, kind)
         elif isinstance(thing, ModuleType):
@@ -184,7 +186,9 @@ class _Walk:
 
     def _function(self, f: FunctionType) -> None:
         if fixed(f.__module__) and "<locals>" in f.__qualname__:
-            self._all(f, "wrapper", lambda g: [cell.cell_contents for cell in g.__closure__ or ()], f.__code__)
+            self._all(
+                f, "wrapper", lambda g: [cell.cell_contents for cell in g.__closure__ or ()], f.__code__
+            )
             return
         found = self._read(f.__code__)
         key = id(f)
@@ -197,7 +201,11 @@ class _Walk:
             closure = g.__closure__
             if closure:
                 found += [closure[i].cell_contents for i in cells]
-            for table in (g.__defaults__, g.__kwdefaults__ and g.__kwdefaults__.values(), g.__dict__.values()):
+            for table in (
+                g.__defaults__,
+                g.__kwdefaults__ and g.__kwdefaults__.values(),
+                g.__dict__.values(),
+            ):
                 if table:
                     found += table
             return found
@@ -252,7 +260,9 @@ class _Walk:
         if module._forward_hooks or module._forward_pre_hooks:
             raise UnwatchableError("a hook of a module")
         state = module.__dict__
-        plain = sorted(state.keys() - INTERNAL) if self._whole(type(module)) else sorted(self.names - INTERNAL)
+        plain = (
+            sorted(state.keys() - INTERNAL) if self._whole(type(module)) else sorted(self.names - INTERNAL)
+        )
         names = tuple(n for n in plain if (id(module), n) not in self.skipped)
 
         def slots(m: nn.Module) -> Iterable[Any]:
@@ -264,7 +274,9 @@ class _Walk:
             return found
 
         tables = (*module._parameters, "", *module._buffers, "", *module._modules)
-        self._all(module, "module", slots, (names, tables), ("training", "", *names, *(n for n in tables if n)))
+        self._all(
+            module, "module", slots, (names, tables), ("training", "", *names, *(n for n in tables if n))
+        )
         self._of_kind(type(module))
 
     def _instance(self, thing: Any, kind: type) -> None:

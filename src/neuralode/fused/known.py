@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import MethodType
 from typing import Any
@@ -113,10 +114,8 @@ def table_of(f: Any) -> Table:
     if known is not None:
         return known
     key, table = id(owner), Table()
-    try:
+    with suppress(TypeError):
         TABLES[key] = weakref.ref(owner, lambda _: TABLES.pop(key, None)), table
-    except TypeError:
-        pass
     return table
 
 
@@ -208,10 +207,8 @@ def _found(problem: Problem, f: VectorField, key: Any, blind: bool) -> Known:
     """A program made for an equal f, or a new one."""
     before = None
     if not blind:
-        try:
+        with suppress(UnwatchableError):
             before = fingerprint(*_things(f))
-        except UnwatchableError:
-            pass
     name = None if before is None else (before.signature, key)
     compiled = None if before is None else _rebound(PROGRAMS.get(name), before, problem, f)
     refusal = ""

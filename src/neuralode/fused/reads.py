@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType
 
-DYNAMIC = frozenset(("getattr", "vars", "eval", "exec", "globals", "locals", "__dict__", "attrgetter", "__getattribute__"))
+DYNAMIC = frozenset(
+    ("getattr", "vars", "eval", "exec", "globals", "locals", "__dict__", "attrgetter", "__getattribute__")
+)
 ATTRIBUTES = frozenset(("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"))
 GLOBALS = frozenset(("LOAD_GLOBAL", "LOAD_NAME"))
 

@@ -67,7 +67,7 @@ def wanted_inputs(tensors: Sequence[Tensor]) -> tuple[int, ...]:
 
 def differentiable(job: Job, y0: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """As ``tensors_of``, with the gradients of the reverse sweep; ``job.outcome`` is set."""
-    return _Swept.apply(job, y0, *tensors)  # type: ignore[no-any-return, no-untyped-call]
+    return _Swept.apply(job, y0, *tensors)
 
 
 class _Swept(torch.autograd.Function):

@@ -28,7 +28,7 @@ class Tape:
     """The accepted steps of every sample, in memory of the library's own."""
 
     def __init__(self, built: ctypes.CDLL, threads: int) -> None:
-        self.pieces = (ctypes.c_void_p * threads)()
+        self.pieces = array_of(ctypes.c_void_p, threads)()
         self._finalizer = weakref.finalize(self, built.release, self.pieces, ctypes.c_int64(threads))
 
 

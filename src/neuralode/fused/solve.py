@@ -37,8 +37,9 @@ def solve(problem: Problem, options: Fused) -> Run:
     tableau = problem.method.tableau
     assert tableau is not None
     recipe = Recipe(
-        known, table, template, wanted if graded else None, source, built, len(found.lane), tableau.stages - tableau.fsal,
-        int(tableau.fsal), problem.samples is None, options.check, report(found.traced.body, bound), levels_of(problem),
+        known, table, template, wanted if graded else None, source, built, len(found.lane),
+        tableau.stages - tableau.fsal, int(tableau.fsal), problem.samples is None, options.check,
+        report(found.traced.body, bound), levels_of(problem),
     )  # fmt: skip
     ys = blank(template, problem.y0.detach())
     room = Room.wanted(problem, found.rows)

@@ -32,7 +32,7 @@ ATOMS: tuple[type, ...] = (
     types.MethodDescriptorType, types.WrapperDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType,
     types.ClassMethodDescriptorType, types.GenericAlias, types.EllipsisType, types.CodeType, range, torch.dtype,
     torch.device, torch.layout, torch.memory_format, torch._ops.OpOverload, torch._ops.OpOverloadPacket, Enum,
-    np.generic, type(namedtuple("Pair", "one").one),
+    np.generic, np.ufunc, type(vars(namedtuple("Pair", "one"))["one"]),
 )  # fmt: skip
 
 
@@ -51,8 +51,7 @@ def is_atom(thing: Any) -> bool:
     if isinstance(thing, types.FunctionType):
         return fixed(thing.__module__) and "<locals>" not in thing.__qualname__
     if isinstance(thing, types.BuiltinFunctionType):
-        owner = thing.__self__
-        return isinstance(owner, type) or (isinstance(owner, types.ModuleType) and fixed(thing.__module__ or "torch"))
+        return isinstance(thing.__self__, type) if thing.__module__ is None else fixed(thing.__module__)
     if isinstance(thing, type):
         return fixed(thing.__module__)
     return isinstance(thing, ATOMS)

@@ -54,5 +54,5 @@ def report(body: fx.GraphModule, most: int | None) -> dict[str, str]:
     if most is None:
         return {"backend": "fused"}
     found = multiply_adds(body)
-    why = f"f's matrix products have {found:,} multiply-adds for one sample, fewer than the {most:,} of the rule by width"
+    why = f"f's matrix products have {found:,} multiply-adds for one sample, not more than {most:,}: the rule by width"
     return {"backend": "fused", "why": why}
