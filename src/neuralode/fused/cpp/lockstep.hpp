@@ -3,7 +3,7 @@
 // step is tried on all of them, then kept by all of them.
 #include <algorithm>
 
-constexpr int64_t ENOUGH = 1 << 16;  // vector operations of a step that are worth more than one thread
+constexpr int64_t ENOUGH = 1 << 18;  // vector operations of a step that several threads share: they meet twice in it
 constexpr int64_t RUNNING = 1;
 
 // The largest of many numbers; NaN where one is.
@@ -41,7 +41,8 @@ struct Batch : Clock {
     double lost_at = 0, lost_by = 0;  // where given steps ended with a state that is not finite, and the step
     bool moved = false;  // y is where the step led that k is of
 
-    explicit Batch(const Call& c) : Clock(c), here(blocks * N), there(blocks * N), a(blocks * A + 1), k(blocks * SLOPES) {
+    explicit Batch(const Call& c)
+        : Clock(c), here(blocks * N), there(blocks * N), a(blocks * A + 1), k(blocks * SLOPES) {
         for (int l = 0; l < L; l++) set(l, 0, 0);
         if (call.tapes) record();
     }
