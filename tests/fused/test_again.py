@@ -143,7 +143,7 @@ def test_modes_and_settings_send_a_solve_the_long_way():
     f, y0 = Spiral(5), states(6, 2)
     solver = Solver(batch="independent", backend="fused")
     with torch.no_grad():
-        for _ in range(4):
+        for _ in range(6):
             solver.solve(f, (0.0, 1.0), y0)
         assert again(solver, f, (0.0, 1.0), y0, None, ()) is not None
         assert again(solver.using(rtol=1e-5), f, (0.0, 1.0), y0, None, ()) is None
