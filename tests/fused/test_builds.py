@@ -18,11 +18,11 @@ INSTRUCTIONS = {"x86-64-v3": 32, "x86-64-v2": 16}  # AVX2, SSE: bytes of a regis
 
 def library_of(name: str) -> str:
     """Where the compiler keeps a library of its own."""
-    found = subprocess.run([build.compiler(), f"-print-file-name={name}"], capture_output=True, text=True, check=False)
-    path = found.stdout.strip()
-    if not os.path.isabs(path):
+    command = [build.compiler(), f"-print-file-name={name}"]
+    path = Path(subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip())
+    if not path.is_absolute():
         pytest.skip(f"{build.compiler()} has no {name}")
-    return path
+    return str(path)
 
 
 def test_sanitizers_find_nothing(tmp_path):

@@ -217,9 +217,9 @@ def sweep(tableau: Tableau) -> list[str]:
     for i in range(len(inputs) - 1, first - 1, -1):
         backs = "".join(f" k_bar[{j} * N + n] += {literal(w)} * rise;" for j, w in rows[i])
         rise = " const V rise = step * pulled[n];" if backs else ""
+        at = f"stage_time(t, h, {inputs[i][0]!r}), at + {i} * N"
         block = [
-            f"field_vjp(stage_time(t, h, {inputs[i][0]!r}), at + {i} * N, a, shared, k_bar + {i} * N, pulled, a_bar, g, "
-            f"kept + {i} * KEPT);",
+            f"field_vjp({at}, a, shared, k_bar + {i} * N, pulled, a_bar, g, kept + {i} * KEPT);",
             f"for (int n = 0; n < N; n++) {{ y_bar[n] += pulled[n];{rise}{backs} }}",
         ]
         lines += _guarded(block, i >= tableau.stages)

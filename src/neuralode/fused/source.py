@@ -154,5 +154,5 @@ def write(
     if vjp is None:
         return Source("\n".join(parts) + "\n", columns=shape.columns)
     text, sizes, by_lane = reverse_text.vjp_text(lowered(vjp, shape, True), shape, wanted)
-    parts += [*text, *reverse_text.sweep(tableau), header("reverse.hpp")]
+    parts += [*text, *reverse_text.sweep(tableau), header("sweep.hpp"), header("reverse.hpp")]
     return Source("\n".join(parts) + "\n", sizes, by_lane, shape.columns)

@@ -87,7 +87,7 @@ def _dense(tableau: Tableau) -> list[str]:
         f"static constexpr int DENSE = {len(rows)};",
         f"static constexpr int DENSE_STAGE[] = {{{', '.join(map(str, places(tableau)))}}};",
         f"static constexpr double DENSE_ROW[][{n}] = {{{numbers}}};",
-        "// Weights of the stages, from coefficients of theta^k (1 - theta)^(n - k), k = 1 ... n; up = theta, down = 1 - theta.",
+        "// Weights of the stages, from coefficients of up^k down^(n - k), k = 1 ... n; up = theta, down = 1 - theta.",
         "static void dense_weights(V up, V down, V* weight) {",
         f"    V basis[{n}], power = up;",
         f"    for (int j = 0; j < {n}; j++, power *= up) basis[j] = power;",

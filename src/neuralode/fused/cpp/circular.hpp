@@ -1,7 +1,7 @@
 // sin and cos of a vector of lanes, within two units in the last place; float and double.
-// Arguments are reduced by a multiple of pi/2 in three parts, in doubles; those beyond LONGEST go to the C library, lane
-// by lane. Polynomials on |r| <= pi/4: double as in Sun's fdlibm (k_sin.c, k_cos.c, e_rem_pio2.c), float as in Cephes
-// (Moshier, sinf.c).
+// Arguments are reduced by a multiple of pi/2 in three parts, in doubles; those beyond LONGEST go to the C library, one
+// by one. Polynomials on |r| <= pi/4: double as in Sun's fdlibm (k_sin.c, k_cos.c, e_rem_pio2.c), float as in
+// Cephes (Moshier, sinf.c).
 
 constexpr double LONGEST = 1e6;  // below it a multiple of the first 33 bits of pi/2 is exact
 

@@ -11,7 +11,8 @@ struct Queue {
     Heap<double> sizes;
     Heap<V> y, f0, f1, y1, finite_f0, a;
     Queue(const Call& c, std::atomic<int64_t>& n, int64_t i)
-        : call(c), next(n), thread(i), stride(c.threads), slopes(CHUNK * N), sizes(CHUNK), y(N), f0(N), f1(N), y1(N), finite_f0(N), a(A + 1) {}
+        : call(c), next(n), thread(i), stride(c.threads), slopes(CHUNK * N), sizes(CHUNK),
+          y(N), f0(N), f1(N), y1(N), finite_f0(N), a(A + 1) {}
 
     bool empty() {
         if (at < stop) return false;

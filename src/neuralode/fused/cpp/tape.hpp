@@ -2,6 +2,29 @@
 #include <memory>
 #include <vector>
 
+// Pieces of memory that solves hand on to each other: fresh ones cost more, page by page, than what is written there.
+struct Pool {
+    static constexpr int64_t PIECE = 1 << 16, MOST = 512;
+    std::atomic_flag taken = ATOMIC_FLAG_INIT;
+    void* kept[MOST];
+    int64_t count = 0;
+
+    void* give() {
+        void* found = nullptr;
+        while (taken.test_and_set(std::memory_order_acquire)) {}
+        if (count) found = kept[--count];
+        taken.clear(std::memory_order_release);
+        return found ? found : aligned_alloc(64, PIECE);
+    }
+    void take(void* piece) {
+        while (taken.test_and_set(std::memory_order_acquire)) {}
+        if (count < MOST) kept[count++] = piece, piece = nullptr;
+        taken.clear(std::memory_order_release);
+        free(piece);
+    }
+};
+static Pool pool;
+
 // Items of one size in pieces that never move.
 struct Shelf {
     const int64_t width;
@@ -9,12 +32,17 @@ struct Shelf {
     char** piece = nullptr;
 
     explicit Shelf(int64_t w) : width((w + 63) / 64 * 64) {
-        while ((width << (shift + 1)) <= 1 << 16) shift++;
+        while ((width << (shift + 1)) <= Pool::PIECE) shift++;
     }
     Shelf(const Shelf&) = delete;
     ~Shelf() {
-        while (pieces) free(piece[--pieces]);
+        while (pieces) drop();
         free(piece);
+    }
+    void drop() {
+        void* last = piece[--pieces];
+        if (width > Pool::PIECE) free(last);
+        else pool.take(last);
     }
     void* at(int64_t i) const { return piece[i >> shift] + (i & ((int64_t(1) << shift) - 1)) * width; }
     void* add() {
@@ -24,7 +52,7 @@ struct Shelf {
                 if (!longer) throw std::bad_alloc();
                 piece = longer;
             }
-            piece[pieces] = (char*)aligned_alloc(64, width << shift);
+            piece[pieces] = (char*)(width > Pool::PIECE ? aligned_alloc(64, width) : pool.give());
             if (!piece[pieces]) throw std::bad_alloc();
             pieces++;
         }
@@ -33,7 +61,7 @@ struct Shelf {
     void halve() {  // keep items 0, 2, 4 ...
         for (int64_t i = 1; 2 * i < count; i++) memcpy(at(i), at(2 * i), width);
         count = (count + 1) / 2;
-        while ((pieces - 1) << shift >= count) free(piece[--pieces]);
+        while ((pieces - 1) << shift >= count) drop();
     }
     int64_t bytes() const { return count * width; }
 };
