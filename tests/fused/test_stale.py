@@ -295,7 +295,8 @@ def test_a_change_that_does_not_show_at_t0_is_seen():
 
 @pytest.fixture
 def traces(monkeypatch):
-    """How often f was traced."""
+    """How often f was traced; programs of equal functions in other tests are forgotten."""
+    known.PROGRAMS.clear()
     count = []
     real = field.trace
     monkeypatch.setattr(field, "trace", lambda *args: count.append(1) or real(*args))
