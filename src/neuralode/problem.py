@@ -132,8 +132,9 @@ def check_state(y0: Any, batch: str | None, given_steps: bool) -> tuple[Tensor, 
                 f"{name} is mapped by torch.func.vmap, which hides the values that steps are chosen by: call solve "
                 "once on the whole batch, with batch='independent' for steps of each sample's own; or give step="
             )
-        bad = (~torch.isfinite(leaf.detach())).reshape(-1)
-        if leaf.numel() and bad.any():
+        finite = torch.isfinite(leaf.detach())
+        if not finite.all():
+            bad = (~finite).reshape(-1)
             first = int(bad.int().argmax())
             raise ValueError(
                 f"{name} holds {int(bad.sum())} NaN or infinite entries, the first at flat index {first}"

@@ -147,7 +147,7 @@ class Solver:
             problem = replace(problem, t1=problem.t0)
         stops = None if t_stops is None else check_stops(t_stops, *problem.span, problem.samples)
         with reporting(self.progress, problem.t0, problem.t1) as progress:
-            told = replace(problem, progress=progress)
+            told = problem if progress is None else replace(problem, progress=progress)
             if events is None and stops is None:
                 run, found = backends.run(told, gradient, self.backend), None
             else:

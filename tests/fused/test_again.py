@@ -53,9 +53,7 @@ def test_the_same_to_the_last_bit(f, y0, options, long_ways):
 def test_times_are_compared_by_value():
     times = torch.tensor([0.5, 1.0], dtype=D)
     shared = times.numpy()
-    runs = []
-    for _ in range(4):
-        runs.append(solve(lotka_volterra, (0.0, 2.0), states(1, 2)[0], t_eval=times, backend="fused"))
+    runs = [solve(lotka_volterra, (0.0, 2.0), states(1, 2)[0], t_eval=times, backend="fused") for _ in range(4)]
     shared[1] = 2.0
     moved = solve(lotka_volterra, (0.0, 2.0), states(1, 2)[0], t_eval=times, backend="fused")
     assert torch.equal(moved.y[1], moved.y1)
@@ -143,7 +141,7 @@ def test_modes_and_settings_send_a_solve_the_long_way():
     f, y0 = Spiral(5), states(6, 2)
     solver = Solver(batch="independent", backend="fused")
     with torch.no_grad():
-        for _ in range(4):
+        for _ in range(6):
             solver.solve(f, (0.0, 1.0), y0)
         assert again(solver, f, (0.0, 1.0), y0, None, ()) is not None
         assert again(solver.using(rtol=1e-5), f, (0.0, 1.0), y0, None, ()) is None

@@ -295,7 +295,8 @@ def test_a_change_that_does_not_show_at_t0_is_seen():
 
 @pytest.fixture
 def traces(monkeypatch):
-    """How often f was traced."""
+    """How often f was traced; programs of equal functions in other tests are forgotten."""
+    known.PROGRAMS.clear()
     count = []
     real = field.trace
     monkeypatch.setattr(field, "trace", lambda *args: count.append(1) or real(*args))
@@ -421,6 +422,7 @@ def test_what_cannot_be_seen_is_found_by_the_comparisons(monkeypatch):
     found = [rate_of(f) for _ in range(4)]
     assert found[-1] == pytest.approx(2.0, rel=CLOSE)
     assert known.table_of(f).blind
+    assert all(each.watched is None for each in known.table_of(f).known.values())
     always = [rate_of(f, backend=Fused(check="always")) for _ in range(2)]
     assert always[-1] == pytest.approx(2.0, rel=CLOSE)
 

@@ -32,6 +32,13 @@ class Record(ctypes.Structure):
         """Hold on to what the struct points into."""
         self.__dict__.setdefault("kept", []).extend(things)
 
+    def arrays(self, kind: Any, **values: Sequence[Any]) -> None:
+        """Set pointers to arrays of a C type."""
+        for name, row in values.items():
+            array = array_of(kind, len(row))(*row)
+            setattr(self, name, ctypes.addressof(array))
+            self.keep(array)
+
     def share(self, tensors: Sequence[Tensor]) -> None:
         """Set the pointers to what all samples share."""
         table = pointers(tensors)
@@ -54,13 +61,6 @@ class Call(Record):
         found = Call.from_buffer_copy(self)
         found.keep(self)
         return found
-
-    def numbers(self, **values: Sequence[float]) -> None:
-        """Set pointers to arrays of doubles."""
-        for name, row in values.items():
-            array = array_of(ctypes.c_double, len(row))(*row)
-            setattr(self, name, ctypes.addressof(array))
-            self.keep(array)
 
 
 def pointers(tensors: Sequence[Tensor]) -> Any:

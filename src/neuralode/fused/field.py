@@ -13,7 +13,7 @@ from ..field import VectorField
 from ..layout import leaves, rebuild
 from ..problem import Problem
 from ..tableaus import Tableau
-from .build import library, register_width
+from .build import CompilerError, library, register_width
 from .checks import check_apart, differs, places, time_of
 from .graph import UnsupportedError
 from .knots import FEWEST
@@ -31,6 +31,7 @@ class Compiled:
     Attributes:
         lane: which leaves of f's arguments have a row for each sample; shared: which are the same for all.
         built: libraries, by method, norm and wanted gradients.
+        refused: why a library cannot be, by the same keys.
         rows: steps that a solve which keeps them is given room for.
     """
 
@@ -39,6 +40,7 @@ class Compiled:
     shared: tuple[int, ...]
     lane_sizes: tuple[int, ...]
     built: dict[Any, tuple[Source, ctypes.CDLL]] = field(default_factory=dict)
+    refused: dict[Any, str] = field(default_factory=dict)
     rows: int = FEWEST
 
     def build(
@@ -54,7 +56,15 @@ class Compiled:
             y = sample_of(problem)
             sizes = y.numel(), self.lane_sizes, tuple(u.numel() for u in uniforms)
             shape = Shape(*sizes, y.dtype, sup, register_width(), lockstep, graded(problem))
-            self.built[key] = self._library(problem, shape, tableau, uniforms, wanted)
+            if key in self.refused:
+                raise UnsupportedError(self.refused[key])
+            try:
+                self.built[key] = self._library(problem, shape, tableau, uniforms, wanted)
+            except CompilerError:
+                raise
+            except UnsupportedError as error:
+                self.refused[key] = str(error)
+                raise
         return self.built[key]
 
     def _library(

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from ..field import VectorField
 from ..layout import leaves
 from ..problem import Problem
+from .build import CompilerError
 from .checks import differs, first, places
 from .field import Compiled, has_rows, sample_of, traced
+from .fingerprint import Fingerprint
 from .graph import UnsupportedError
-from .guard import Fingerprint, UnwatchableError, fingerprint
+from .guard import UnwatchableError, fingerprint
 from .things import PLAIN
 
 MOST_TRACES = 16  # of one f: dtypes, shapes of arguments
@@ -28,7 +30,8 @@ class Same:
     """A dictionary's key for one object, while its values are not changed in place."""
 
     def __init__(self, thing: Any) -> None:
-        self.thing, self.version = thing, thing._version if isinstance(thing, Tensor) else 0
+        counted = isinstance(thing, Tensor) and not thing.is_inference()
+        self.thing, self.version = thing, thing._version if counted else 0
 
     def __hash__(self) -> int:
         return id(self.thing)
@@ -176,7 +179,10 @@ def _holds(known: Known, table: Table, problem: Problem, f: VectorField, check: 
     elif check is True and not is_due(known.uses):
         return True
     if differs(known.compiled, problem, f, first(problem, f, known.compiled.lane)):
-        table.blind = table.blind or watched is not None
+        if watched is not None:  # nothing that was learnt of this f can be trusted
+            table.blind = True
+            table.known.clear()
+            table.recipes.clear()
         return False
     # What has changed in that call of f is f's own doing.
     if known.watched is not None and not known.watched.same():
@@ -215,6 +221,8 @@ def _found(problem: Problem, f: VectorField, key: Any, blind: bool) -> Known:
     if compiled is None:
         try:
             compiled = traced(problem, f, key[0])
+        except CompilerError:
+            raise
         except UnsupportedError as error:
             refusal = str(error)
     if before is None:

@@ -3,16 +3,18 @@
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..engine import where_reached
 from ..field import Tally
-from .call import Call, Record, address, pointers
+from .call import Call, Record, address
 from .knots import Room, pulled_apart
-from .run import Outcome, launch, tensors_of
+from .run import COUNTS, Outcome, launch, tensors_of
 from .source import Source
 
 WHOLE = ("samples", "outputs", "threads", "time_row", "time_column", "tensors", "knots")
@@ -106,11 +108,11 @@ class _Swept(torch.autograd.Function):
 def _count(job: Job) -> None:
     """The evaluations of f that are pulled back: those of the accepted steps, dense outputs' and the first slope."""
     assert job.outcome is not None
-    _, accepted, rejected, nfev, *_ = job.outcome.counts[:6]
+    counts = np.frombuffer(job.outcome.numbers, np.int64).reshape(len(COUNTS), -1)
+    _, accepted, rejected, nfev = counts[:4]
     start = 2 if not (job.template.grid_steps or job.template.first_step) else job.again
-    tried = accepted + rejected
-    extra = nfev - start - tried * job.evaluations
-    pulled = accepted * job.evaluations + extra.clamp(min=0) + job.again
+    # All evaluations but those before the first step and in rejected steps.
+    pulled = np.maximum(nfev - start - rejected * job.evaluations, accepted * job.evaluations) + job.again
     job.tally.count += int(pulled.max())
     job.tally.rows += int(pulled.sum())
 
@@ -139,6 +141,18 @@ def _seed(job: Job, sweep: Sweep, cotangents: Sequence[Tensor | None]) -> None:
     sweep.point(accepted=accepted, **{name: g.contiguous() for name, g in given.items() if g is not None})
 
 
+def _totals(job: Job, sweep: Sweep) -> Tensor:
+    """Room for the gradients of what all samples share: for one tensor after the other, a row for each thread."""
+    sizes, threads = job.source.shared_sizes, job.template.threads
+    totals = torch.zeros(threads * sum(sizes), dtype=torch.float64)
+    places = accumulate((8 * threads * n for n in sizes[:-1]), initial=totals.data_ptr()) if sizes else ()
+    sweep.tensors = len(sizes)
+    sweep.keep(totals)
+    sweep.arrays(ctypes.c_int64, sizes=sizes, by_lane=job.source.by_lane)
+    sweep.arrays(ctypes.c_void_p, grad_shared=tuple(places))
+    return totals
+
+
 def _swept(
     job: Job, y0: Tensor, tensors: list[Tensor], cotangents: Sequence[Tensor | None]
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
@@ -154,19 +168,18 @@ def _swept(
     widths = [t[0].numel() for t in tensors[: job.lanes]] if call.samples else []
     grad_y0, slope_bar = torch.empty_like(state), torch.zeros_like(state)
     grad_args = state.new_zeros((samples, max(1, job.source.columns)))
-    sizes = torch.tensor(job.source.shared_sizes or (0,), dtype=torch.int64)
-    by_lane = torch.tensor(job.source.by_lane or (False,), dtype=torch.int64)
-    totals = [torch.zeros((call.threads, n), dtype=torch.float64) for n in job.source.shared_sizes]
-    table = pointers(totals)
-    sweep.tensors, sweep.grad_shared = len(totals), ctypes.addressof(table)
-    sweep.share([tensor.detach().contiguous() for tensor in tensors[job.lanes :]])
-    sweep.point(y0=state, sizes=sizes, by_lane=by_lane)
+    totals = _totals(job, sweep)
+    sweep.share([tensor.contiguous() for tensor in tensors[job.lanes :]])
+    sweep.point(y0=state)
     sweep.point(grad_y0=grad_y0, slope_bar=slope_bar, grad_args=grad_args)
     if job.built.reverse(address(sweep)):
         raise MemoryError("the fused reverse sweep ran out of memory")
     places = [place - 2 for place in job.wanted if place - 2 >= job.lanes]
+    parts = totals.split([n * call.threads for n in job.source.shared_sizes]) if places else ()
+    if call.threads > 1:
+        parts = [part.view(call.threads, -1).sum(0) for part in parts]
     shared = [
-        total.sum(0).to(y0.dtype).reshape(tensors[i].shape) for total, i in zip(totals, places, strict=True)
+        part.to(y0.dtype, copy=True).view(tensors[i].shape) for part, i in zip(parts, places, strict=True)
     ]
     lanes = list(grad_args[:, : sum(widths)].split(widths, 1)) if widths else []
     return grad_y0, lanes, shared
