@@ -160,3 +160,19 @@ def test_little_memory_with_arguments_of_each_sample():
         assert torch.equal(a, b)
     with pytest.raises(ValueError, match="memory"):
         Fused(memory=-1)
+
+
+@pytest.mark.slow
+def test_gradients_are_the_same_every_time():
+    f, y0, found = Spiral(5), states(300, 2), []
+    threads = torch.get_num_threads()
+    try:
+        for count in (2, 2, 1):
+            torch.set_num_threads(count)
+            found.append(kept(2**31, f, y0, tuple(f.parameters())))
+    finally:
+        torch.set_num_threads(threads)
+    for a, b, c in zip(*found, strict=True):
+        assert torch.equal(a, b)
+        torch.testing.assert_close(a, c, rtol=EXACT, atol=EXACT)
+    assert torch.equal(found[0][0], found[2][0])
