@@ -37,12 +37,14 @@ def test_smoke_spiral(batch):
 @pytest.mark.parametrize("batch", ["independent", "lockstep"])
 @pytest.mark.parametrize("method", EXPLICIT)
 def test_every_explicit_method(method, batch):
-    adaptive = next(m for m in methods() if m.name == method).adaptive
-    settings = {} if adaptive else {"step": 0.1}
+    found = next(m for m in methods() if m.name == method)
+    settings = {} if found.adaptive else {"step": 0.1}
+    # Estimates of high order come down to rounding, and the step sizes with them: y differs by 4e-13.
+    bound = 1e-11 if found.order >= 6 else EXACT
     times = torch.linspace(0, 2, 7, dtype=D)
     f = Spiral(4)
     options = {"method": method, "t_eval": times, "batch": batch, **settings}
-    assert_same_gradients(f, (0.0, 2.0), states(9, 2), tuple(f.parameters()), **options)
+    assert_same_gradients(f, (0.0, 2.0), states(9, 2), tuple(f.parameters()), bound, **options)
 
 
 @pytest.mark.slow
