@@ -28,9 +28,12 @@ def run(f, samples: int, size: int, dtype: torch.dtype, backend: Fused, **option
     y0 = states(samples, size, dtype=dtype).requires_grad_()
     args = tuple(a.to(dtype).requires_grad_() for a in options.pop("args", ()))
     times = torch.linspace(0, 2, 9, dtype=torch.float64)
-    settings = {"rtol": 1e-4, "atol": 1e-4, "batch": "independent", **options}
-    solution = solve(f, (0.0, 2.0), y0, t_eval=times, args=args, backend=backend, **settings)
-    torch.autograd.grad(solution.y.square().sum() + solution.y1.sum(), (y0, *args, *parameters))
+    settings = {"rtol": 1e-4, "atol": 1e-4, "batch": "independent", "t_eval": times, **options}
+    solution = solve(f, (0.0, 2.0), y0, args=args, backend=backend, **settings)
+    loss = solution.y.nan_to_num().square().sum() + solution.y1.sum()
+    if settings.get("dense_output"):
+        loss = loss + solution(0.7).sum()
+    torch.autograd.grad(loss, (y0, *args, *parameters))
 
 
 def main() -> None:
@@ -42,9 +45,13 @@ def main() -> None:
         run(van_der_pol, samples, 2, torch.float32, backend, args=(mu,))
         run(Spiral(5, torch.float64), samples, 2, torch.float64, backend)
         run(Wide(torch.float32), samples, 3, torch.float32, backend, method="bosh3")
-    run(lotka_volterra, 19, 2, torch.float64, plain, method="dop853")
+    run(lotka_volterra, 19, 2, torch.float64, plain, method="dop853", t_eval="steps", dense_output=True)
     run(lotka_volterra, 19, 2, torch.float32, little, method="rk4", step=0.1)
-    run(lotka_volterra, 40, 2, torch.float32, plain, batch="lockstep")
+    for samples in (40, 3000):
+        run(lotka_volterra, samples, 2, torch.float32, plain, batch="lockstep")
+        run(lotka_volterra, samples, 2, torch.float32, little, batch="lockstep", t_eval="steps", dense_output=True)
+    levels = torch.logspace(-5, -4, 19, dtype=torch.float32)[:, None]
+    run(Wide(torch.float32), 19, 3, torch.float32, little, batch="lockstep", atol=levels, method="bosh3")
 
 
 if __name__ == "__main__":

@@ -129,7 +129,8 @@ def kept(memory, f, y0, inputs, **options):
     y0 = y0.clone().requires_grad_()
     times = torch.linspace(0, 3, 7, dtype=D)
     backend = Fused(memory=memory)
-    solution = solve(f, (0.0, 3.0), y0, t_eval=times, batch="independent", backend=backend, **options)
+    options = {"batch": "independent", **options}
+    solution = solve(f, (0.0, 3.0), y0, t_eval=times, backend=backend, **options)
     return torch.autograd.grad((solution.y**2).sum() + solution.y1.sum(), (y0, *inputs))
 
 
@@ -139,6 +140,8 @@ CASES = {
     "dopri5 given steps": {"method": "dopri5", "step": 0.05},
     "vern7": {},
     "bosh3": {"controller": "i"},
+    "dopri5 lockstep": {"batch": "lockstep"},
+    "rk4 lockstep": {"batch": "lockstep", "step": 0.05},
 }
 
 

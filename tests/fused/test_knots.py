@@ -48,7 +48,8 @@ def compared(batch, kind, bound, **options):
 def test_smoke():
     with torch.no_grad():
         want, got = (
-            found(lotka_volterra, states(5, 2), backend, "both", "independent") for backend in ("eager", "fused")
+            found(lotka_volterra, states(5, 2), backend, "both", "independent")
+            for backend in ("eager", "fused")
         )
     for a, b in zip(want[1], got[1], strict=True):
         torch.testing.assert_close(b, a, rtol=CHOSEN, atol=CHOSEN, equal_nan=True)

@@ -17,8 +17,8 @@ from .source import Source
 
 WHOLE = ("samples", "outputs", "threads", "time_row", "time_column", "tensors", "knots")
 POINTERS = (
-    "t0", "sign", "times", "y0", "args", "shared", "grad_ys", "grad_y1", "grad_knot_y", "grad_knot_k", "tapes", "before",
-    "accepted", "sizes", "by_lane", "grad_y0", "grad_args", "slope_bar", "grad_shared",
+    "t0", "sign", "times", "y0", "args", "shared", "grad_ys", "grad_y1", "grad_knot_y", "grad_knot_k", "tapes",
+    "before", "accepted", "sizes", "by_lane", "grad_y0", "grad_args", "slope_bar", "grad_shared",
 )  # fmt: skip
 
 
