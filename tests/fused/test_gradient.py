@@ -37,12 +37,14 @@ def test_smoke_spiral(batch):
 @pytest.mark.parametrize("batch", ["independent", "lockstep"])
 @pytest.mark.parametrize("method", EXPLICIT)
 def test_every_explicit_method(method, batch):
-    adaptive = next(m for m in methods() if m.name == method).adaptive
-    settings = {} if adaptive else {"step": 0.1}
+    found = next(m for m in methods() if m.name == method)
+    settings = {} if found.adaptive else {"step": 0.1}
+    # Estimates of high order come down to rounding, and the step sizes with them: y differs by 4e-13.
+    bound = 1e-11 if found.order >= 6 else EXACT
     times = torch.linspace(0, 2, 7, dtype=D)
     f = Spiral(4)
     options = {"method": method, "t_eval": times, "batch": batch, **settings}
-    assert_same_gradients(f, (0.0, 2.0), states(9, 2), tuple(f.parameters()), **options)
+    assert_same_gradients(f, (0.0, 2.0), states(9, 2), tuple(f.parameters()), bound, **options)
 
 
 @pytest.mark.slow
@@ -163,3 +165,19 @@ def test_little_memory_with_arguments_of_each_sample():
         assert torch.equal(a, b)
     with pytest.raises(ValueError, match="memory"):
         Fused(memory=-1)
+
+
+@pytest.mark.slow
+def test_gradients_are_the_same_every_time():
+    f, y0, found = Spiral(5), states(300, 2), []
+    threads = torch.get_num_threads()
+    try:
+        for count in (2, 2, 1):
+            torch.set_num_threads(count)
+            found.append(kept(2**31, f, y0, tuple(f.parameters())))
+    finally:
+        torch.set_num_threads(threads)
+    for a, b, c in zip(*found, strict=True):
+        assert torch.equal(a, b)
+        torch.testing.assert_close(a, c, rtol=EXACT, atol=EXACT)
+    assert torch.equal(found[0][0], found[2][0])
