@@ -11,7 +11,7 @@ from .fused import solve as solve_fused
 from .gradient import Discrete, Gradient, Steady, endpoints
 from .problem import Problem
 
-BACKENDS: dict[str, Fused | None] = {"eager": None, "fused": Fused(), "auto": Fused(fallback=True)}
+BACKENDS: dict[str, Fused | None] = {"eager": None, "fused": Fused(), "auto": Fused(fallback=True, by_width=True)}
 
 
 def run(problem: Problem, gradient: Gradient, backend: str | Fused) -> Run:

@@ -97,6 +97,11 @@ class Problem:
         """How many samples step by themselves; None for a state that steps as one."""
         return len(self.y0) if self.batch == "independent" else None
 
+    @property
+    def batch_size(self) -> int | None:
+        """How many samples dimension 0 of the state holds; None for one system."""
+        return None if self.batch is None else len(self.y0)
+
     def reenter_autocast(self) -> AbstractContextManager[Any]:
         """The autocast state that the forward pass ran under."""
         device, dtype, enabled, cache = self.autocast
@@ -139,8 +144,9 @@ def check_state(y0: Any, batch: str | None, given_steps: bool) -> tuple[Tensor, 
                 f"{name} is mapped by torch.func.vmap, which hides the values that steps are chosen by: call solve "
                 "once on the whole batch, with batch='independent' for steps of each sample's own; or give step="
             )
-        bad = (~torch.isfinite(leaf.detach())).reshape(-1)
-        if leaf.numel() and bad.any():
+        finite = torch.isfinite(leaf.detach())
+        if not finite.all():
+            bad = (~finite).reshape(-1)
             first = int(bad.int().argmax())
             raise ValueError(
                 f"{name} holds {int(bad.sum())} NaN or infinite entries, the first at flat index {first}"

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from torch import Tensor
 
-from . import backends
+from . import backends, fused
 from . import gradient as gradients
 from .backends import BACKENDS
 from .control import CONTROLLERS, NORMS, Norm, StepControl
@@ -134,6 +135,9 @@ class Solver:
         t_stops: Any = None,
     ) -> Solution:
         """Integrate dy/dt = f(t, y, *args) with these options; see ``neuralode.solve``."""
+        simple = self.backend != "eager" and events is None and t_stops is None and self.progress is False
+        if simple and (known := fused.again(self, f, t_span, y0, t_eval, args)) is not None:
+            return known
         gradient = GRADIENTS.get(self.gradient, self.gradient)
         steady = isinstance(gradient, Steady)
         if steady:
@@ -143,7 +147,7 @@ class Solver:
             problem = replace(problem, t1=problem.t0)
         stops = None if t_stops is None else check_stops(t_stops, *problem.span, problem.samples)
         with reporting(self.progress, problem.t0, problem.t1) as progress:
-            told = replace(problem, progress=progress)
+            told = problem if progress is None else replace(problem, progress=progress)
             if events is None and stops is None:
                 run, found = backends.run(told, gradient, self.backend), None
             else:
@@ -152,7 +156,10 @@ class Solver:
                     told, stops, listed, lambda leg: backends.run(leg, gradient, self.backend)
                 )
                 run = gradients.at_outputs(problem, run)
-        return build(problem, run, layout, t_eval, found, self.throw)
+        solution = build(problem, run, layout, t_eval, found, self.throw)
+        if simple and run.again is not None:
+            fused.learn(run.again, self, f, t_span, y0, t_eval, args, solution.t)
+        return solution
 
     def start(self, f: Callable[..., Any], t_span: Any, y0: Any, *, args: Any = ()) -> Stepper:
         """The same integration driven by hand, without gradients: see ``Stepper``.
@@ -167,6 +174,15 @@ class Solver:
         if problem.y0.numel() == 0:
             problem = replace(problem, t1=problem.t0)
         return start(problem, layout, self.throw)
+
+
+PLAIN = frozenset((bool, int, float, str, type(None), Fused))
+
+
+@lru_cache(maxsize=64, typed=True)
+def _plain_solver(*options: Any) -> Solver:
+    """One solver for all calls with the same options, which are checked once."""
+    return Solver(*options)
 
 
 def solve(
@@ -268,8 +284,9 @@ def solve(
         >>> sol.y.shape
         torch.Size([2, 3])
     """
-    options = Solver(
+    options = (
         method, rtol, atol, batch, gradient, backend, dense_output, step, first_step, min_step, max_step, max_steps,
         controller, norm, jac, throw, compact, progress,
     )  # fmt: skip
-    return options.solve(f, t_span, y0, t_eval=t_eval, args=args, events=events, t_stops=t_stops)
+    solver = _plain_solver(*options) if PLAIN.issuperset(map(type, options)) else Solver(*options)
+    return solver.solve(f, t_span, y0, t_eval=t_eval, args=args, events=events, t_stops=t_stops)

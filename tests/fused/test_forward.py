@@ -66,6 +66,7 @@ def test_smoke_van_der_pol():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("batch", ["independent", "lockstep"])
 @pytest.mark.parametrize("norm", ["rms", "max"])
 @pytest.mark.parametrize("controller", ["pi", "i", "pid"])
 @pytest.mark.parametrize(
@@ -78,8 +79,8 @@ def test_smoke_van_der_pol():
         (Spiral(), 2, (), (3.0, 0.0)),
     ],
 )
-def test_same_steps(f, size, args, span, controller, norm):
-    options = {"args": args, "batch": "independent", "controller": controller, "norm": norm}
+def test_same_steps(f, size, args, span, controller, norm, batch):
+    options = {"args": args, "batch": batch, "controller": controller, "norm": norm}
     a, b = both(
         f, span, states(33, size), rtol=1e-6, atol=1e-6, t_eval=torch.linspace(*span, 7, dtype=D), **options
     )
@@ -87,13 +88,14 @@ def test_same_steps(f, size, args, span, controller, norm):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("batch", ["independent", "lockstep", None])
 @pytest.mark.parametrize("method", EXPLICIT, ids=lambda m: m.name)
-def test_every_explicit_method(method):
+def test_every_explicit_method(method, batch):
     settings = {"rtol": 1e-6, "atol": 1e-8} if method.adaptive else {"step": 0.1}
     times = torch.linspace(0, 3, 8, dtype=D)
-    for batch, y0 in (("independent", states(9, 2)), (None, states(1, 2)[0])):
-        a, b = both(lotka_volterra, (0.0, 3.0), y0, method=method.name, batch=batch, t_eval=times, **settings)
-        assert_same_steps(a, b, ROUGH if method.order >= 8 else ROUNDING)
+    y0 = states(9, 2) if batch else states(1, 2)[0]
+    a, b = both(lotka_volterra, (0.0, 3.0), y0, method=method.name, batch=batch, t_eval=times, **settings)
+    assert_same_steps(a, b, ROUGH if method.order >= 8 else ROUNDING)
 
 
 @pytest.mark.slow
@@ -107,15 +109,26 @@ def test_spans_and_outputs_of_each_sample():
 
 
 @pytest.mark.slow
-def test_one_thread_is_two_threads():
-    mu = torch.linspace(1, 10, 300, dtype=D)
-    found = []
+@pytest.mark.parametrize("norm", ["rms", "max"])
+@pytest.mark.parametrize("batch", ["independent", "lockstep", None])
+def test_tolerances_of_each_entry(batch, norm):
+    spread = torch.rand(20, 2, dtype=D, generator=torch.Generator().manual_seed(3))
+    rtol, atol = 10 ** (-3 - 3 * spread), 10 ** (-4 - 4 * spread[0])
+    y0 = states(20, 2) if batch else states(1, 2)[0]
+    for levels in ({"rtol": rtol if batch else 1e-5, "atol": atol}, {"rtol": rtol[0], "atol": 1e-6}):
+        assert_same_steps(*both(lotka_volterra, (0.0, 2.0), y0, batch=batch, norm=norm, **levels))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", ["independent", "lockstep"])
+def test_one_thread_is_two_threads(batch):
+    f, found = Spiral(60), []  # wide enough for threads to share a step in lockstep
     threads = torch.get_num_threads()
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            options = {"args": (mu,), "batch": "independent", "backend": "fused"}
-            found.append(solve(van_der_pol, (0.0, 5.0), states(300, 2), **options).y)
+            with torch.no_grad():
+                found.append(solve(f, (0.0, 1.0), states(3000, 2), batch=batch, backend="fused").y)
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(*found)
@@ -173,10 +186,7 @@ def test_what_cannot_be_fused_is_named(f, words):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"batch": "lockstep"}, "lockstep"),
         ({"method": "kvaerno5"}, "explicit"),
-        ({"t_eval": "steps"}, "steps"),
-        ({"dense_output": True}, "dense_output"),
         ({"gradient": "backsolve"}, "discrete"),
         ({"events": lambda t, y: y[..., 0]}, "events"),
     ],

@@ -54,12 +54,12 @@ def field(program):
     return f
 
 
-def compare(program) -> None:
+def compare(program, batch: str = "independent") -> None:
     f, found = field(program), []
     for backend in ("eager", "fused"):
         y0 = states(5, N).requires_grad_()
         inputs = (y0, WEIGHT, BIAS)
-        solution = solve(f, (0.0, 0.3), y0, method="rk4", step=0.15, batch="independent", backend=backend)
+        solution = solve(f, (0.0, 0.3), y0, method="rk4", step=0.15, batch=batch, backend=backend)
         grads = torch.autograd.grad(solution.y1.square().sum(), inputs, allow_unused=True)
         found.append(
             (
@@ -77,9 +77,9 @@ def test_smoke():
 
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-@given(program=steps)
-def test_random_graphs(program):
-    compare(program)
+@given(program=steps, batch=st.sampled_from(["independent", "lockstep"]))
+def test_random_graphs(program, batch):
+    compare(program, batch)
 
 
 @pytest.mark.slow

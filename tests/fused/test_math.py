@@ -16,6 +16,8 @@ NAMES = {
     "hyperbolic_tangent": np.tanh,
     "logistic": lambda x: np.where(x < 0, np.exp(x) / (1 + np.exp(x)), 1 / (1 + np.exp(-x))),
     "root": np.sqrt,
+    "sine": np.sin,
+    "cosine": np.cos,
 }
 WIDER = {"float": np.float64, "double": np.longdouble}
 REAL = {"float": np.float32, "double": np.float64}
@@ -49,12 +51,12 @@ def functions(request):
         for name in NAMES
     )
     head = f"#define REAL {request.param}\n#define BYTES {register_width()}\n"
-    text = head + header("lanes.hpp") + header("math.hpp") + loops
+    text = head + header("lanes.hpp") + header("math.hpp") + header("circular.hpp") + loops
     return request.param, library(Source(text))
 
 
 def points(name: str, kind: str, count: int) -> np.ndarray:
-    """Random arguments where the function is not constant, near zero and near one, tiny and special ones."""
+    """Random arguments where the function is not constant, near 0, 1 and multiples of pi/2, tiny and special ones."""
     random = np.random.default_rng(0)
     real = REAL[kind]
     widest = 88.0 if kind == "float" else 709.0
@@ -63,6 +65,7 @@ def points(name: str, kind: str, count: int) -> np.ndarray:
         random.uniform(-2, 2, count),
         random.choice([-1, 1], count) * np.exp(random.uniform(-80, 80, count)),
         1 + random.uniform(-1e-2, 1e-2, count),
+        random.integers(-640_000, 640_000, count) * (np.pi / 2),
     ]
     x = np.concatenate(parts).astype(real)
     if name in ("logarithm", "root"):

@@ -57,6 +57,7 @@ class Run:
         tape: accepted steps for the gradients, None if not wanted.
         marks: which outputs are events, None without.
         size: magnitude of the step that would be tried next, float or (B,).
+        again: how a fused solve is repeated, None for others.
     """
 
     ys: Tensor
@@ -76,6 +77,7 @@ class Run:
     tape: Any
     marks: Marks | None = None
     size: Any = 0.0
+    again: Any = None
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:

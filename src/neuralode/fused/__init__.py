@@ -5,8 +5,9 @@
 same for every f and method.
 """
 
+from .again import again, learn
 from .graph import UnsupportedError
 from .options import Fused
 from .solve import solve
 
-__all__ = ["Fused", "UnsupportedError", "solve"]
+__all__ = ["Fused", "UnsupportedError", "again", "learn", "solve"]

@@ -28,10 +28,10 @@ def stride(index: Index) -> tuple[int, int] | None:
 
 
 class Emitter:
-    """Writes one program."""
+    """Writes one program; ``placed``: the buffers that the caller declares."""
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, placed: frozenset[Buffer] = frozenset()) -> None:
+        self.program, self.placed = program, placed
         self.code = program.needed()
         self.lines: list[str] = []
         self.tables = 0
@@ -72,6 +72,8 @@ class Emitter:
 
     def declare(self, buffer: Buffer) -> None:
         """An array for a buffer."""
+        if buffer in self.placed:
+            return
         self.lines.append(f"{'M' if buffer.kind == 'mask' else 'V'} {buffer.name}[{buffer.size}];")
 
     def table(self, kind: str, values: Index | np.ndarray) -> str:
@@ -115,11 +117,15 @@ class Emitter:
                 return self.at(operand, 0)
             text = f"B({self.table('T', values)}[{variable}])"
             return f"({text} != V{{}})" if values.dtype == np.bool_ else text
+        return self.entry(operand.buffer, self.place(index, variable))
+
+    def place(self, index: Index, variable: str = "i") -> str:
+        """Number ``variable`` of an index."""
         spaced = stride(index)
         if spaced is None:
-            return self.entry(operand.buffer, f"{self.table('int', index)}[{variable}]")
+            return f"{self.table('int', index)}[{variable}]"
         base, step = spaced
-        return self.entry(operand.buffer, f"{base} + {step} * {variable}" if step else base)
+        return f"{base} + {step} * {variable}" if step else str(base)
 
     def _loop(self, group: list[Elementwise]) -> None:
         used: set[Buffer] = {view.buffer for view in self.program.outputs}
@@ -155,23 +161,17 @@ class Emitter:
             self._matmul(each)
 
     def _gather(self, each: Gather) -> None:
-        """Runs of entries from one buffer become loops."""
-        start = 0
-        while start < len(each.sources):
-            buffer, place = each.sources[start]
-            stop = start + 1
-            while stop < len(each.sources) and each.sources[stop] == (buffer, place + stop - start):
-                stop += 1
-            if stop - start > UNROLLED and buffer.kind != "constant":
-                text = self.entry(buffer, f"{place} + i")
-                self.lines.append(
-                    f"for (int i = 0; i < {stop - start}; i++) {each.out.name}[{start} + i] = {text};"
-                )
-            else:
-                for i in range(start, stop):
-                    view = View(buffer, np.array([place + i - start]))
-                    self.lines.append(f"{each.out.name}[{i}] = {self.at(view, 0)};")
-            start = stop
+        """Short ones entry by entry; of long ones, a loop for what comes from one buffer."""
+        sources = [(buffer, place, i) for i, (buffer, place) in enumerate(each.sources)]
+        if len(sources) <= UNROLLED:
+            for buffer, place, i in sources:
+                self.lines.append(f"{each.out.name}[{i}] = {self.at(View(buffer, np.array([place])), 0)};")
+            return
+        for buffer in dict.fromkeys(buffer for buffer, _ in each.sources):
+            own = np.array([(place, i) for other, place, i in sources if other is buffer])
+            text = self.running(View(buffer, own[:, 0]))
+            target = f"{each.out.name}[{self.place(own[:, 1])}]"
+            self.lines.append(f"for (int i = 0; i < {len(own)}; i++) {target} = {text};")
 
     def _reduce(self, each: Reduce) -> None:
         (view,) = each.operands

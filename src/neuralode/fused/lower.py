@@ -170,7 +170,10 @@ class Lowering:
         return View(out, flat(shape))
 
     def gather(self, shape: tuple[int, ...], sources: Sequence[tuple[Buffer, int]], kind: str) -> View:
-        """A new value whose entries come from several others."""
+        """A value whose entries come from several others: a view, where from one."""
+        buffer = sources[0][0] if sources else None
+        if buffer is not None and buffer.kind == kind and all(b is buffer for b, _ in sources):
+            return View(buffer, np.array([place for _, place in sources]).reshape(shape))
         out = self.new(kind, len(sources))
         self.program.instructions.append(Gather(out, tuple(sources)))
         return View(out, flat(shape))
@@ -185,9 +188,11 @@ class Lowering:
         index = view.index.transpose([*kept, *axes]).reshape(int(np.prod(shape)), -1)
         if index.shape[1] == 0:
             raise UnsupportedError("a reduction over nothing cannot be fused")
+        whole = tuple(1 if d in axes else n for d, n in enumerate(view.shape)) if keepdim else shape
+        if index.shape[1] == 1:
+            return view.with_index(index.reshape(whole))
         out = self.new("lane", len(index))
         self.program.instructions.append(Reduce(out, text, (view.with_index(index),)))
-        whole = tuple(1 if d in axes else n for d, n in enumerate(view.shape)) if keepdim else shape
         return View(out, flat(whole))
 
     def matmul(self, a: View, b: View) -> View:

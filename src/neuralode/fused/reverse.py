@@ -1,23 +1,26 @@
 """The exact gradient of a compiled solve: its reverse sweep as an autograd function."""
 
 import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..engine import Run, where_reached
-from ..field import VectorField
-from ..problem import Problem
-from .call import Call, Record, address, pointers
-from .field import Compiled
-from .run import forward
+from ..engine import where_reached
+from ..field import Tally
+from .call import Call, Record, address
+from .knots import Room, pulled_apart
+from .run import COUNTS, Outcome, launch, tensors_of
 from .source import Source
 
-WHOLE = ("samples", "outputs", "threads", "time_row", "time_column", "tensors")
+WHOLE = ("samples", "outputs", "threads", "time_row", "time_column", "tensors", "knots")
 POINTERS = (
-    "t0", "times", "y0", "args", "shared", "grad_ys", "grad_y1", "last", "before", "sizes", "by_lane", "grad_y0",
-    "grad_args", "slope_bar", "grad_shared",
+    "t0", "sign", "times", "y0", "args", "shared", "grad_ys", "grad_y1", "grad_knot_y", "grad_knot_k", "tapes",
+    "before", "accepted", "sizes", "by_lane", "grad_y0", "grad_args", "slope_bar", "grad_shared",
 )  # fmt: skip
 
 
@@ -30,102 +33,153 @@ class Sweep(Record):
     )
 
 
-def wanted_inputs(found: Compiled, f: VectorField, uniforms: tuple[Tensor, ...]) -> tuple[int, ...]:
-    """Places of f's inputs, in the order of its trace, that a gradient is wanted of besides y."""
-    tensors = (*found.lane_tensors(f), *uniforms)
+@dataclass(eq=False)
+class Job:
+    """A solve that a gradient is wanted of.
+
+    Attributes:
+        template: its settings; ys: where its outputs go; lanes: how many of f's tensors differ between samples.
+        wanted: places of f's inputs, in the order of its trace, that have a gradient besides y.
+        evaluations: of f in a step of the method; again: 1 where a step begins with the slope of the one before.
+        single: whether all samples end together; levels: tolerances that differ between entries or samples.
+        outcome: what was solved.
+        room: for the steps themselves, where they are wanted; every_step: whether they are outputs.
+    """
+
+    template: Call
+    source: Source
+    built: ctypes.CDLL
+    wanted: tuple[int, ...]
+    lanes: int
+    ys: Tensor
+    tally: Tally
+    evaluations: int
+    again: int
+    single: bool
+    levels: tuple[Tensor, ...]
+    outcome: Outcome | None = None
+    room: Room | None = None
+    every_step: bool = False
+
+
+def wanted_inputs(tensors: Sequence[Tensor]) -> tuple[int, ...]:
+    """Places of f's inputs that a gradient is wanted of, given those besides t and y."""
     return tuple(2 + i for i, tensor in enumerate(tensors) if tensor.requires_grad)
 
 
-def differentiable(
-    problem: Problem, found: Compiled, uniforms: tuple[Tensor, ...], wanted: tuple[int, ...]
-) -> Run:
-    """Integrate; gradients of the outputs and the end come from the reverse sweep."""
-    f = problem.field
-    assert isinstance(f, VectorField)
-    source, built = found.build(problem, uniforms, wanted)
-    box: list[Run] = []
-    tensors = (*found.lane_tensors(f), *uniforms)
-    ys, y1 = _Swept.apply(problem, found, source, built, box, wanted, problem.y0, *tensors)
-    return box[0].with_tensors((ys, y1))
+def differentiable(job: Job, y0: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """As ``tensors_of``, with the gradients of the reverse sweep; ``job.outcome`` is set."""
+    return _Swept.apply(job, y0, *tensors)
 
 
 class _Swept(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        problem: Problem,
-        found: Compiled,
-        source: Source,
-        built: ctypes.CDLL,
-        box: list[Run],
-        wanted: tuple[int, ...],
-        y0: Tensor,
-        *tensors: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        shared = [tensor.contiguous() for tensor in tensors[len(found.lane) :]]
-        run, call = forward(problem, found, built, shared, record=True)
+    def forward(ctx: Any, job: Job, y0: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        lanes, shared = tensors[: job.lanes], [tensor.contiguous() for tensor in tensors[job.lanes :]]
+        outcome = launch(
+            job.template, job.built, y0.detach(), (*lanes, *job.levels), shared, job.ys, record=True, room=job.room
+        )  # fmt: skip
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(y0, *tensors)
-        ctx.source, ctx.built, ctx.wanted, ctx.lanes = source, built, wanted, len(found.lane)
-        ctx.tape, ctx.call, ctx.reached, ctx.tally = run.tape, call, run.status, problem.field.tally
-        ctx.work = int(torch.as_tensor(run.accepted).sum()) * built_vjps(problem)
-        box.append(run)
-        return run.ys.detach(), run.y1.detach()
+        job.outcome = outcome
+        # Without the outputs: what a Function keeps of its own outputs is never freed.
+        bare = outcome._replace(ys=job.ys[:0], last=job.ys[:0], room=None)
+        every = job.room is not None and job.room.every
+        ctx.job = replace(job, ys=job.ys[:0], outcome=bare, room=None, every_step=every)
+        return tuple(tensor.detach() for tensor in tensors_of(outcome, job.single))
 
     @staticmethod
-    def backward(ctx: Any, grad_ys: Tensor | None, grad_y1: Tensor | None) -> tuple[Any, ...]:
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
         if torch.is_grad_enabled():
             raise NotImplementedError(
                 "backend='fused' has first derivatives only: for create_graph=True use backend='eager'"
             )
+        job: Job = ctx.job
         y0, *tensors = ctx.saved_tensors
-        grad_y0, lanes, shared = _swept(ctx, y0, tensors, grad_ys, grad_y1)
-        ctx.tally.count += 1
-        ctx.tally.rows += ctx.work
+        grad_y0, lanes, shared = _swept(job, y0, tensors, cotangents)
+        _count(job)
         grads: list[Tensor | None] = [None] * len(tensors)
-        for place in ctx.wanted:
+        for place in job.wanted:
             i = place - 2
-            grads[i] = lanes[i].reshape(tensors[i].shape) if i < ctx.lanes else shared.pop(0)
-        return (*[None] * 6, grad_y0, *grads)
+            grads[i] = lanes[i].reshape(tensors[i].shape) if i < job.lanes else shared.pop(0)
+        return (None, grad_y0, *grads)
 
 
-def built_vjps(problem: Problem) -> int:
-    """Evaluations that the reverse sweep makes a step."""
-    tableau = problem.method.tableau
-    assert tableau is not None
-    return 2 * tableau.stages
+def _count(job: Job) -> None:
+    """The evaluations of f that are pulled back: those of the accepted steps, dense outputs' and the first slope."""
+    assert job.outcome is not None
+    counts = np.frombuffer(job.outcome.numbers, np.int64).reshape(len(COUNTS), -1)
+    _, accepted, rejected, nfev = counts[:4]
+    start = 2 if not (job.template.grid_steps or job.template.first_step) else job.again
+    # All evaluations but those before the first step and in rejected steps.
+    pulled = np.maximum(nfev - start - rejected * job.evaluations, accepted * job.evaluations) + job.again
+    job.tally.count += int(pulled.max())
+    job.tally.rows += int(pulled.sum())
+
+
+def _seed(job: Job, sweep: Sweep, cotangents: Sequence[Tensor | None]) -> None:
+    """Point to the cotangents of the outputs, the end and the kept steps."""
+    assert job.outcome is not None
+    status, accepted = job.outcome.counts[:2]
+    (grad_ys, grad_y1), grad_knots = cotangents[:2], cotangents[2:]
+    grad_y, grad_stages = (grad_knots[0], grad_knots[1:]) if grad_knots else (None, ())
+    if grad_y1 is not None:
+        grad_y1 = where_reached(bool(status[0] >= 0) if job.single else status >= 0, grad_y1)
+    if grad_ys is not None and job.every_step:
+        starts, ends = pulled_apart(grad_ys, accepted)
+        grad_ys = None
+        grad_y = starts if grad_y is None else grad_y + starts
+        grad_y1 = ends if grad_y1 is None else grad_y1 + ends
+    stages = [stage for stage in grad_stages if stage is not None]
+    if stages:
+        blank = torch.zeros_like(stages[0])
+        grad_y = blank if grad_y is None else grad_y
+        sweep.point(grad_knot_k=torch.stack([blank if g is None else g for g in grad_stages]))
+    if grad_y is not None:
+        sweep.knots = len(grad_y)
+    given = {"grad_ys": grad_ys, "grad_y1": grad_y1, "grad_knot_y": grad_y}
+    sweep.point(accepted=accepted, **{name: g.contiguous() for name, g in given.items() if g is not None})
+
+
+def _totals(job: Job, sweep: Sweep) -> Tensor:
+    """Room for the gradients of what all samples share: for one tensor after the other, a row for each thread."""
+    sizes, threads = job.source.shared_sizes, job.template.threads
+    totals = torch.zeros(threads * sum(sizes), dtype=torch.float64)
+    places = accumulate((8 * threads * n for n in sizes[:-1]), initial=totals.data_ptr()) if sizes else ()
+    sweep.tensors = len(sizes)
+    sweep.keep(totals)
+    sweep.arrays(ctypes.c_int64, sizes=sizes, by_lane=job.source.by_lane)
+    sweep.arrays(ctypes.c_void_p, grad_shared=tuple(places))
+    return totals
 
 
 def _swept(
-    ctx: Any, y0: Tensor, tensors: list[Tensor], grad_ys: Tensor | None, grad_y1: Tensor | None
+    job: Job, y0: Tensor, tensors: list[Tensor], cotangents: Sequence[Tensor | None]
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    call: Call = ctx.call
+    assert job.outcome is not None and job.outcome.tape is not None
+    call = job.outcome.call
     samples = call.samples
     state = y0.detach().contiguous()
     names = ("samples", "outputs", "threads", "time_row", "time_column")
     sweep = Sweep(**{name: getattr(call, name) for name in names})
-    for name in ("t0", "times", "args", "before"):
+    for name in ("t0", "sign", "times", "args", "before", "tapes"):
         setattr(sweep, name, getattr(call, name))
-    if grad_ys is not None:
-        sweep.point(grad_ys=grad_ys.contiguous())
-    if grad_y1 is not None:
-        sweep.point(grad_y1=where_reached(ctx.reached >= 0, grad_y1).contiguous())
-    widths = [t[0].numel() for t in tensors[: ctx.lanes]] if call.samples else []
+    _seed(job, sweep, cotangents)
+    widths = [t[0].numel() for t in tensors[: job.lanes]] if call.samples else []
     grad_y0, slope_bar = torch.empty_like(state), torch.zeros_like(state)
-    grad_args = state.new_zeros((samples, max(1, sum(widths))))
-    sizes = torch.tensor(ctx.source.shared_sizes or (0,), dtype=torch.int64)
-    by_lane = torch.tensor(ctx.source.by_lane or (False,), dtype=torch.int64)
-    totals = [torch.zeros((call.threads, n), dtype=torch.float64) for n in ctx.source.shared_sizes]
-    table = pointers(totals)
-    sweep.tensors, sweep.grad_shared = len(totals), ctypes.addressof(table)
-    sweep.share([tensor.detach().contiguous() for tensor in tensors[ctx.lanes :]])
-    sweep.point(y0=state, last=ctx.tape.last, sizes=sizes, by_lane=by_lane)
+    grad_args = state.new_zeros((samples, max(1, job.source.columns)))
+    totals = _totals(job, sweep)
+    sweep.share([tensor.contiguous() for tensor in tensors[job.lanes :]])
+    sweep.point(y0=state)
     sweep.point(grad_y0=grad_y0, slope_bar=slope_bar, grad_args=grad_args)
-    if ctx.built.reverse(address(sweep)):
+    if job.built.reverse(address(sweep)):
         raise MemoryError("the fused reverse sweep ran out of memory")
-    places = [place - 2 for place in ctx.wanted if place - 2 >= ctx.lanes]
+    places = [place - 2 for place in job.wanted if place - 2 >= job.lanes]
+    parts = totals.split([n * call.threads for n in job.source.shared_sizes]) if places else ()
+    if call.threads > 1:
+        parts = [part.view(call.threads, -1).sum(0) for part in parts]
     shared = [
-        total.sum(0).to(y0.dtype).reshape(tensors[i].shape) for total, i in zip(totals, places, strict=True)
+        part.to(y0.dtype, copy=True).view(tensors[i].shape) for part, i in zip(parts, places, strict=True)
     ]
     lanes = list(grad_args[:, : sum(widths)].split(widths, 1)) if widths else []
     return grad_y0, lanes, shared

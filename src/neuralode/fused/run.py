@@ -2,58 +2,58 @@
 
 import ctypes
 import weakref
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..control import NORMS, Controller, PIDController, StepControl
 from ..engine import Run
+from ..engine.host_loop import culprit
 from ..field import VectorField
 from ..ops import merge, transforming
 from ..problem import Problem
 from ..solution import Status
-from .call import Call, address
-from .field import Compiled, flat_rows
+from .call import Call, address, array_of, flat_rows
+from .field import graded
 from .graph import UnsupportedError
+from .knots import Room, every_step
 
+COUNTS = ("status", "accepted", "rejected", "nfev", "before", "worst", "t", "h", "none")
 CHUNK = 64  # samples that a thread takes at once, as in cpp/forward.hpp
 
 
 class Tape:
     """The accepted steps of every sample, in memory of the library's own."""
 
-    def __init__(self, built: ctypes.CDLL, samples: int, threads: int) -> None:
-        self.last = torch.zeros(samples, dtype=torch.int64)
-        self.pieces = (ctypes.c_void_p * threads)()
+    def __init__(self, built: ctypes.CDLL, threads: int) -> None:
+        self.pieces = array_of(ctypes.c_void_p, threads)()
         self._finalizer = weakref.finalize(self, built.release, self.pieces, ctypes.c_int64(threads))
 
 
 def refuse(problem: Problem) -> None:
     """Raise UnsupportedError for what the fused backend does not do."""
     p = problem
-    reasons = {
-        "the state is not on the CPU": p.y0.device.type != "cpu",
-        f"the state is {p.y0.dtype}": p.y0.dtype not in (torch.float32, torch.float64),
-        f"method {p.method.name!r} is no explicit Runge-Kutta method": p.method.tableau is None,
-        "batch='lockstep' shares one step size: use batch='independent'": p.batch == "lockstep",
-        "t_eval='steps' is not fused": isinstance(p.times, str),
-        "dense_output=True is not fused": p.dense_output,
-        "events and t_stops are not fused": p.watch is not None,
-        "progress is not fused": p.progress is not None,
-        "tolerances that are tensors are not fused": isinstance(p.rtol, Tensor) or isinstance(p.atol, Tensor),
-        "a norm of your own is not fused": p.norm not in (NORMS["rms"], NORMS["max"]),
-        "the controller is not one of 'pi', 'i', 'pid'": not isinstance(
-            p.controller, (Controller, PIDController)
+    reasons = (
+        (p.y0.device.type != "cpu", "the state is not on the CPU"),
+        (p.y0.dtype not in (torch.float32, torch.float64), "the state is {p.y0.dtype}"),
+        (p.method.tableau is None, "method {p.method.name!r} is no explicit Runge-Kutta method"),
+        (p.watch is not None, "events and t_stops are not fused"),
+        (p.progress is not None, "progress is not fused"),
+        (p.norm is not NORMS["rms"] and p.norm is not NORMS["max"], "a norm of your own is not fused"),
+        (
+            not isinstance(p.controller, (Controller, PIDController)),
+            "the controller is not one of 'pi', 'i', 'pid'",
         ),
-        "autocast is on": p.autocast[2],
-        "a torch.func transform is active": transforming(),
-        "the state is empty": p.y0.numel() == 0,
-        "f is a pair": not isinstance(p.field, VectorField),
-    }
-    for reason, holds in reasons.items():
+        (p.autocast[2], "autocast is on"),
+        (transforming(), "a torch.func transform is active"),
+        (p.y0.numel() == 0, "the state is empty"),
+        (not isinstance(p.field, VectorField), "f is a pair"),
+    )
+    for holds, words in reasons:
         if holds:
-            raise UnsupportedError(f"backend='fused' cannot take this solve: {reason}")
+            raise UnsupportedError(f"backend='fused' cannot take this solve: {words.format(p=p)}")
 
 
 def exponents(control: StepControl, order: int) -> tuple[float, float, float]:
@@ -69,11 +69,15 @@ def threads_for(samples: int) -> int:
     return max(1, min(torch.get_num_threads(), -(-samples // CHUNK)))
 
 
-def column(value: Any, samples: int) -> Tensor:
-    """A number per sample, (B,) float64."""
-    if isinstance(value, Tensor):
-        return value.contiguous()
-    return torch.full((samples,), value, dtype=torch.float64)
+def point_times(call: Call, p: Problem) -> None:
+    """Set t0, t1 and the direction, for each sample."""
+    for name, value in (("t0", p.t0), ("t1", p.t1), ("sign", p.sign)):
+        if isinstance(value, Tensor):
+            call.point(**{name: value.contiguous()})
+        elif call.samples == 1:
+            call.arrays(ctypes.c_double, **{name: (value,)})
+        else:
+            call.point(**{name: torch.full((call.samples,), value, dtype=torch.float64)})
 
 
 def times_of(values: Any) -> tuple[Tensor, int, int]:
@@ -88,11 +92,12 @@ def times_of(values: Any) -> tuple[Tensor, int, int]:
 
 def prepared(problem: Problem) -> Call:
     """The call with a problem's settings, and its times."""
-    p, samples = problem, problem.samples or 1
+    p, samples = problem, problem.batch_size or 1
     order = p.method.error_order + 1
     control = p.controller
     call = Call(samples=samples, max_steps=p.max_steps, threads=threads_for(samples))
-    call.rtol, call.atol = float(p.rtol), float(p.atol)
+    if not isinstance(p.rtol, Tensor) and not isinstance(p.atol, Tensor):
+        call.rtol, call.atol = p.rtol, p.atol
     call.first_step, call.min_step, call.max_step = p.first_step or 0.0, p.min_step, p.max_step
     call.k, call.safety, call.smallest, call.largest = (
         order,
@@ -101,8 +106,8 @@ def prepared(problem: Problem) -> Call:
         control.largest,
     )
     call.exponent[:] = exponents(control, order)
-    call.point(t0=column(p.t0, samples), t1=column(p.t1, samples), sign=column(p.sign, samples))
-    times, call.time_row, call.time_column = times_of(p.times)
+    point_times(call, p)
+    times, call.time_row, call.time_column = times_of([] if every_step(p) else p.times)
     call.outputs = len(times)
     call.point(times=times)
     if p.grid is not None:
@@ -113,64 +118,135 @@ def prepared(problem: Problem) -> Call:
     return call
 
 
-def forward(
-    problem: Problem, found: Compiled, built: ctypes.CDLL, shared: list[Tensor], record: bool
-) -> tuple[Run, Call]:
-    """Integrate without gradients; with ``record`` the run has a tape."""
-    p, samples = problem, problem.samples or 1
-    f = p.field
-    assert isinstance(f, VectorField)
-    call = prepared(p)
-    y0 = p.y0.detach().contiguous()
-    lanes = [x if p.samples else x[None] for x in found.lane_tensors(f)]
-    call.point(y0=y0, args=flat_rows(lanes, samples, y0))
-    call.share(shared)
-    ys = y0.new_full((call.outputs, *y0.shape), torch.nan)
-    last = torch.empty_like(y0)
-    t, h = torch.empty((2, samples), dtype=torch.float64)
-    counts = torch.zeros((5, samples), dtype=torch.int64)
-    status, accepted, rejected, nfev, before = counts
-    call.point(ys=ys, y1=last, t=t, h=h, status=status, accepted=accepted)
-    call.point(rejected=rejected, nfev=nfev, before=before)
-    tape = Tape(built, samples, call.threads) if record else None
+class Outcome(NamedTuple):
+    """What a compiled solve has written.
+
+    Attributes:
+        ys, last: outputs, and the last accepted states.
+        numbers: rows as ``COUNTS``, B entries each: t and h are doubles, and the last row is zero.
+        room: the steps themselves, where they are wanted.
+    """
+
+    call: Call
+    ys: Tensor
+    last: Tensor
+    numbers: Any
+    tape: Tape | None
+    room: Room | None = None
+
+    @property
+    def counts(self) -> Tensor:
+        """``numbers`` as whole numbers, (R, B)."""
+        return torch.frombuffer(self.numbers, dtype=torch.int64).view(len(COUNTS), -1)
+
+
+def launch(
+    template: Call,
+    built: ctypes.CDLL,
+    y0: Tensor,
+    lanes: Sequence[Tensor],
+    shared: Sequence[Tensor],
+    ys: Tensor,
+    record: bool,
+    room: Room | None = None,
+) -> Outcome:
+    """Run a compiled solve from y0, into ``ys`` and ``room``; with ``record`` there is a tape."""
+    call = template.copy()
+    samples = call.samples
+    start = y0.contiguous()
+    last = torch.empty_like(start)
+    numbers = array_of(ctypes.c_int64, len(COUNTS) * samples)()
+    place = ctypes.addressof(numbers)
+    for name in COUNTS[:-1]:
+        setattr(call, name, place)
+        place += 8 * samples
+    call.y0, call.ys, call.y1 = start.data_ptr(), ys.data_ptr(), last.data_ptr()
+    call.keep(start, numbers)
+    if lanes:
+        call.point(args=flat_rows(lanes, samples))
+    if shared:
+        call.share(shared)
+    if room is not None:
+        room.show(call)
+    tape = Tape(built, call.threads) if record else None
     if tape is not None:
-        call.point(last=tape.last)
         call.tapes = ctypes.addressof(tape.pieces)
     if built.forward(address(call)):
         raise MemoryError("the fused solve ran out of memory")
-    f.tally.count += int(nfev.max())
-    f.tally.rows += int(nfev.sum())
-    return _run(p, ys, last, t, h, counts, tape), call
+    outcome = Outcome(call, ys, last, numbers, tape, room)
+    if room is not None and (longest := int(outcome.counts[1].max())) > room.rows:
+        return launch(template, built, y0, lanes, shared, ys, record, room.larger(longest))
+    return outcome
 
 
-def _run(
-    p: Problem, ys: Tensor, last: Tensor, t: Tensor, h: Tensor, counts: Tensor, tape: Tape | None
-) -> Run:
-    status, accepted, rejected, nfev, _ = counts
-    good = status == Status.SUCCESS
+def _culprit(problem: Problem, status: int, worst: int, last: Tensor) -> int | None:
+    """The sample that a batch in lockstep failed by."""
+    if problem.batch is None or status >= 0:
+        return None
+    if problem.grid is not None:
+        return culprit(problem, last) if status == Status.NONFINITE else None
+    return worst
+
+
+def levels_of(p: Problem) -> tuple[Tensor, ...]:
+    """Tolerances that differ between entries of the state or samples, as f's arguments lie; none otherwise."""
+    if not graded(p):
+        return ()
+    return tuple(torch.as_tensor(level, dtype=p.y0.dtype).expand_as(p.y0) for level in (p.rtol, p.atol))
+
+
+def blank(template: Call, y0: Tensor) -> Tensor:
+    """Outputs that are not reached yet."""
+    return y0.new_full((template.outputs, *y0.shape), torch.nan)
+
+
+def end_of(outcome: Outcome, single: bool) -> Tensor:
+    """The states at t1; NaN where it was not reached. ``single``: all samples end together."""
+    last, samples = outcome.last, outcome.call.samples
+    if ctypes.string_at(outcome.numbers, 8 * samples) == bytes(8 * samples):
+        return last
+    good = outcome.counts[0] == Status.SUCCESS
+    lost = torch.full_like(last, torch.nan)
+    return lost if single else merge(good, last, lost)
+
+
+def tensors_of(outcome: Outcome, single: bool) -> tuple[Tensor, ...]:
+    """What a derivative can be taken of, as ``Run.tensors``."""
+    ys, y1, room = outcome.ys, end_of(outcome, single), outcome.room
+    if room is None:
+        return ys, y1
+    accepted = outcome.counts[1]
+    return room.states(accepted, outcome.last) if room.every else ys, y1, *room.kept(accepted)
+
+
+def as_run(p: Problem, outcome: Outcome, tensors: tuple[Tensor, ...]) -> Run:
+    """The run as the eager loops make it, of what ``tensors_of`` gave; counts what was evaluated."""
+    counts, last, room = outcome.counts, outcome.last, outcome.room
+    ys, y1, *kept = tensors
+    status, accepted, rejected, nfev, _, worst, t, h, none = counts
+    t, h = t.view(torch.float64), h.view(torch.float64)
     single = p.samples is None
-    y1 = last
-    if not bool(good.all()):
-        lost = torch.full_like(last, torch.nan)
-        y1 = lost if single else merge(good, last, lost)
+    tally = p.field.tally
+    tally.count += int(nfev.max())
+    tally.rows += int(nfev.sum())
 
     def plain(x: Tensor) -> Any:
-        return x.item() if single else x
+        return x[0].item() if single else x
 
     return Run(
         ys=ys,
         y1=y1,
         last=last,
-        knots=None,
-        times=p.times,
-        status=Status(int(status)) if single else status,
+        knots=None if room is None else room.knots(single, kept),
+        times=p.times if room is None or not room.every else room.times(p, accepted, status),
+        status=Status(int(status[0])) if single else status,
         t=plain(t),
         h=plain(h),
-        sample=None,
+        sample=_culprit(p, int(status[0]), int(worst[0]), last) if single else None,
         nfev=plain(nfev),
-        njev=0 if single else torch.zeros_like(nfev),
+        njev=0 if single else none,
         accepted=plain(accepted),
         rejected=plain(rejected),
-        report={"backend": "fused"},
-        tape=tape,
+        report={},
+        tape=outcome.tape,
     )

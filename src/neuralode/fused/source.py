@@ -16,11 +16,15 @@ from .graph import Buffer, MatMul, Program, Reduce, UnsupportedError
 from .lower import Lowering
 
 CPP = Path(__file__).parent / "cpp"
+LANES, LOCKSTEP = (
+    ("call.hpp", "first_step.hpp", "evaluate.hpp", "tape.hpp", "clock.hpp", "knots.hpp", *loop)
+    for loop in (("queue.hpp", "forward.hpp"), ("lockstep.hpp",))
+)
 CHEAP = 100  # vector operations of f below which two blocks of samples are solved in turn
 LARGEST = 100_000  # numbers of one sample that an evaluation of f may hold: more would not fit a stack
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def header(name: str) -> str:
     """A file of ``cpp``."""
     return (CPP / name).read_text(encoding="utf-8")
@@ -28,7 +32,12 @@ def header(name: str) -> str:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a build is for, besides f and the method: sizes, dtype, norm, register width in bytes."""
+    """What a build is for, besides f and the method: sizes, dtype, norm, register width in bytes.
+
+    Attributes:
+        lockstep: one step size for all samples.
+        graded: tolerances of each entry, rtol and atol, stand behind f's arguments of each sample.
+    """
 
     state: int
     lanes: tuple[int, ...]
@@ -36,15 +45,23 @@ class Shape:
     dtype: torch.dtype
     sup: bool
     width: int
+    lockstep: bool = False
+    graded: bool = False
+
+    @property
+    def columns(self) -> int:
+        """Numbers of each sample that a build is given besides its state."""
+        return sum(self.lanes) + 2 * self.state * self.graded
 
 
 @dataclass(frozen=True)
 class Source:
-    """C++ text, and how the gradients of the shared tensors are summed: their sizes, and whether lane by lane."""
+    """C++ text, ``Shape.columns``, and how gradients of the shared tensors are summed: sizes, and whether by lane."""
 
     text: str
     shared_sizes: tuple[int, ...] = ()
     by_lane: tuple[bool, ...] = ()
+    columns: int = 0
 
     @property
     def key(self) -> str:
@@ -121,19 +138,21 @@ def write(
         f"#define BYTES {shape.width}",
         header("lanes.hpp"),
         header("math.hpp"),
+        header("circular.hpp"),
         header("matrix.hpp"),
-        f"constexpr int N = {shape.state}, A = {sum(shape.lanes)};",
+        f"constexpr int N = {shape.state}, A = {shape.columns}, OWN = {sum(shape.lanes)};",
         *tableau_text.constants(tableau, shape.sup),
-        f"constexpr bool CHEAP = {str(operations(program) < CHEAP).lower()};",
+        f"constexpr int64_t OPERATIONS = {operations(program)};",
+        f"constexpr bool CHEAP = OPERATIONS < {CHEAP};",
         *field_text(program, shape),
         "static V measured(V squares);",
         "static V gathered(V sum, V scaled);",
+        "static V allowed(V size, int n, const V* a, T rtol, T atol);",
         *tableau_text.forward(tableau),
-        header("queue.hpp"),
-        header("forward.hpp"),
+        *map(header, LOCKSTEP if shape.lockstep else LANES),
     ]
     if vjp is None:
-        return Source("\n".join(parts) + "\n")
+        return Source("\n".join(parts) + "\n", columns=shape.columns)
     text, sizes, by_lane = reverse_text.vjp_text(lowered(vjp, shape, True), shape, wanted)
-    parts += [*text, *reverse_text.sweep(tableau), header("reverse.hpp")]
-    return Source("\n".join(parts) + "\n", sizes, by_lane)
+    parts += [*text, *reverse_text.sweep(tableau), header("sweep.hpp"), header("reverse.hpp")]
+    return Source("\n".join(parts) + "\n", sizes, by_lane, shape.columns)

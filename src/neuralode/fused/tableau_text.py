@@ -32,7 +32,7 @@ def stage_inputs(tableau: Tableau) -> list[tuple[float, str]]:
     return own + [(c, total(terms, places(tableau))) for c, terms in after]
 
 
-def evaluate(i: int, c: float, slopes: str, target: str = "y1") -> list[str]:
+def evaluate(i: int, c: float, slopes: str, target: str) -> list[str]:
     """Stage i into k, its input into ``target``."""
     return [
         f"    for (int n = 0; n < N; n++) {target}[n] = y[n] + step * ({slopes});",
@@ -44,27 +44,30 @@ def forward(tableau: Tableau) -> list[str]:
     """The functions ``stages``, ``extra_stages``, ``error_ratio`` and ``dense``."""
     inputs = stage_inputs(tableau)
     arguments = "const Times& t, const Times& h, V step, const V* y, const V* a, const T* const* shared, V* k"
-    lines = [f"static void stages({arguments}, V* y1) {{"]
+    # The reverse sweep may call stages again, for the same bits: so it is no copy made for one caller.
+    lines = [f"static __attribute__((noinline, noclone)) void stages({arguments}, V* y1) {{"]
+    lines.append("    V at[N];")
     if not tableau.fsal:
         lines.append("    field(stage_time(t, h, 0.0), y, a, shared, k);")
     for i in range(1, tableau.stages):
-        lines += evaluate(i, *inputs[i])
+        last = tableau.fsal and i == tableau.stages - 1
+        lines += evaluate(i, *inputs[i], "y1" if last else "at")
     if not tableau.fsal:
         lines.append(
             f"    for (int n = 0; n < N; n++) y1[n] = y[n] + step * ({total(tableau.weight_terms)});"
         )
-    lines += ["}", f"static void extra_stages({arguments}) {{", "    V y1[N];"]
+    lines += ["}", f"static void extra_stages({arguments}) {{", "    V at[N];"]
     for i in range(tableau.stages, tableau.stages + tableau.extra):
-        lines += evaluate(i, *inputs[i])
+        lines += evaluate(i, *inputs[i], "at")
     return [*lines, "}", *_error(tableau), *_dense(tableau)]
 
 
 def _error(tableau: Tableau) -> list[str]:
     lines = [
-        "static Times error_ratio(V step, const V* y, const V* y1, const V* k, T rtol, T atol) {",
+        "static V error_ratio(V step, const V* y, const V* y1, const V* k, const V* a, T rtol, T atol) {",
         "    V first = {}, second = {};",
         "    for (int n = 0; n < N; n++) {",
-        "        const V scale = greater(magnitude(y[n]), magnitude(y1[n])) * rtol + atol;",
+        "        const V scale = allowed(greater(magnitude(y[n]), magnitude(y1[n])), n, a, rtol, atol);",
         f"        first = gathered(first, step * ({total(tableau.error_terms)}) / scale);",
     ]
     if tableau.damping_terms:
@@ -73,7 +76,7 @@ def _error(tableau: Tableau) -> list[str]:
     if tableau.damping_terms:
         lines.append("    const V whole = root(first * first + T(0.01) * second * second);")
         lines.append("    first = first == 0 ? V{} : first * (first / whole);")
-    return [*lines, "    return widened(first);", "}"]
+    return [*lines, "    return first;", "}"]
 
 
 def _dense(tableau: Tableau) -> list[str]:
@@ -84,27 +87,20 @@ def _dense(tableau: Tableau) -> list[str]:
         f"static constexpr int DENSE = {len(rows)};",
         f"static constexpr int DENSE_STAGE[] = {{{', '.join(map(str, places(tableau)))}}};",
         f"static constexpr double DENSE_ROW[][{n}] = {{{numbers}}};",
-        "// Weights b_i(theta) of the stages, from coefficients of theta^k (1 - theta)^(n - k), k = 1 ... n.",
-        "static void dense_weights(const Times& theta, V* weight) {",
-        f"    Times basis[{n}], w;",
-        "    for (int p = 0; p < C; p++) {",
-        "        const VD up = theta.part[p], down = 1 - up;",
-        "        VD power = up;",
-        f"        for (int j = 0; j < {n}; j++, power *= up) basis[j].part[p] = power;",
-        "        power = down;",
-        f"        for (int j = {n} - 2; j >= 0; j--, power *= down) basis[j].part[p] *= power;",
-        "    }",
+        "// Weights of the stages, from coefficients of up^k down^(n - k), k = 1 ... n; up = theta, down = 1 - theta.",
+        "static void dense_weights(V up, V down, V* weight) {",
+        f"    V basis[{n}], power = up;",
+        f"    for (int j = 0; j < {n}; j++, power *= up) basis[j] = power;",
+        "    power = down;",
+        f"    for (int j = {n} - 2; j >= 0; j--, power *= down) basis[j] *= power;",
         "    for (int i = 0; i < DENSE; i++) {",
-        "        for (int p = 0; p < C; p++) {",
-        "            w.part[p] = VD{};",
-        f"            for (int j = 0; j < {n}; j++) w.part[p] += DENSE_ROW[i][j] * basis[j].part[p];",
-        "        }",
-        "        weight[i] = rounded(w);",
+        "        weight[i] = V{};",
+        f"        for (int j = 0; j < {n}; j++) weight[i] += T(DENSE_ROW[i][j]) * basis[j];",
         "    }",
         "}",
-        "static void dense(const Times& theta, V step, const V* y, const V* k, V* out) {",
+        "static void dense(V up, V down, V step, const V* y, const V* k, V* out) {",
         "    V weight[DENSE];",
-        "    dense_weights(theta, weight);",
+        "    dense_weights(up, down, weight);",
         "    for (int n = 0; n < N; n++) {",
         "        V slope = {};",
         "        for (int i = 0; i < DENSE; i++) slope += weight[i] * k[DENSE_STAGE[i] * N + n];",

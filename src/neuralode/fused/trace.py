@@ -26,6 +26,7 @@ class Traced:
         lanes: how many lane tensors there are.
         plain: which of the prologue's inputs its results are, where it computes nothing.
         baked: closed-over whole numbers (indices), whose values are part of the program, with their versions.
+        forms: shapes and dtypes of ``captured``, which the program holds to.
     """
 
     body: fx.GraphModule
@@ -34,6 +35,7 @@ class Traced:
     lanes: int
     baked: tuple[tuple[Tensor, int], ...]
     plain: tuple[int, ...] | None
+    forms: tuple[tuple[torch.Size, torch.dtype], ...]
 
     def uniforms(self, shared: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """What all samples share, now; differentiable."""
@@ -44,7 +46,10 @@ class Traced:
 
     @property
     def stale(self) -> bool:
-        """Whether a number that is part of the program has changed."""
+        """Whether a number that is part of the program has changed, or a tensor has another shape or dtype."""
+        for tensor, (shape, dtype) in zip(self.captured, self.forms, strict=True):
+            if tensor.shape != shape or tensor.dtype is not dtype:
+                return True
         return any(tensor._version != version for tensor, version in self.baked)
 
 
@@ -137,6 +142,7 @@ class _Split:
             len(self.lanes) - 2,
             tuple(self.baked),
             self._plain(list(roots)),
+            tuple((tensor.shape, tensor.dtype) for tensor in captured),
         )
 
     def _plain(self, roots: list[fx.Node]) -> tuple[int, ...] | None:
@@ -196,7 +202,7 @@ def _copy_into(graph: fx.Graph, wanted: list[fx.Node], env: dict[fx.Node, fx.Nod
 def vjp_of(
     traced: Traced, inputs: Sequence[Tensor], wanted: Sequence[int], cotangent: Tensor
 ) -> fx.GraphModule:
-    """The graph of (*inputs, cotangent) -> the cotangents of y and of the inputs ``wanted``."""
+    """The graph of (*inputs, cotangent) -> f, and the cotangents of y and of the inputs ``wanted``."""
     places = [1, *wanted]
 
     def pull(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -208,8 +214,8 @@ def vjp_of(
                 whole[place] = value
             return traced.body(*whole)
 
-        back: Any = torch.func.vjp(g, *(values[place] for place in places))[1]
-        return back(seed)
+        value, back = torch.func.vjp(g, *(values[place] for place in places))  # type: ignore[misc]
+        return value, *back(seed)
 
     return graph_of(pull, *inputs, cotangent)
 

@@ -1,6 +1,7 @@
 """Continuous normalizing flow: a density carried along an ODE (the paper's section 4)."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -68,6 +69,7 @@ class CNF(Solving):
         self.t_span, self.trace, self.noise = t_span, trace, noise
         self.regularize = dict(regularize or {})
         self._penalty: Tensor | None = None
+        self._augmented: Augmented | None = None
 
     @property
     def penalty(self) -> Tensor | None:
@@ -123,25 +125,40 @@ class CNF(Solving):
 
     def _carry(self, x: Tensor, start: Any, stop: Any) -> tuple[Tensor, ...]:
         """(z, integral of the trace, integrals to be penalised) at `stop` of paths through x at `start`."""
-        rates, wanted = self._rates(x), tuple(self.regularize)
-
-        def augmented(t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            found = rates(t, state[0])
-            extra = {"kinetic": found.slope.square().sum(-1), "jacobian": found.stiffness}
-            return (found.slope, found.trace, *(extra[name] for name in wanted))  # type: ignore[arg-type]
-
-        zeros = (x.new_zeros(len(x)),) * (1 + len(wanted))
-        end: tuple[Tensor, ...] = self.integrate(augmented, (start, stop), (x, *zeros)).y1
+        rates = self._rates()
+        noise = (draw(self.noise, x),) if self.trace == "hutchinson" else ()
+        zeros = (x.new_zeros(len(x)),) * (1 + len(rates.wanted))
+        end: tuple[Tensor, ...] = self.integrate(rates, (start, stop), (x, *zeros), args=noise).y1
         return end
 
-    def _rates(self, x: Tensor) -> Callable[[Tensor, Tensor], Rates]:
-        """How slope and trace are found in this solve; noise is drawn here, once."""
-        field = self.field
+    def _rates(self) -> "Augmented":
+        """The field with its trace, the same object while the settings are: what is compiled for it stays."""
+        wanted = tuple(self.regularize)
         if self.trace == "hutchinson":
-            noise = draw(self.noise, x)
-            return lambda t, z: estimate(field, t, z, noise)
-        find = whole if "jacobian" in self.regularize else exact
-        return lambda t, z: find(field, t, z)
+            find: Callable[..., Rates] = estimate
+        else:
+            find = whole if "jacobian" in wanted else exact
+        now = Augmented(self.field, find, wanted)
+        if now != self._augmented:
+            self._augmented = now
+        return self._augmented or now
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_penalty": None}
+        return {**super().__getstate__(), "_penalty": None, "_augmented": None}
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """A field with the integrals that go along its paths: of the trace, and of what is ``wanted``.
+
+    ``find(field, t, z, *noise)`` gives slope, trace and stiffness; noise has a row for each sample, drawn once a solve.
+    """
+
+    field: Callable[[Tensor, Tensor], Tensor]
+    find: Callable[..., Rates]
+    wanted: tuple[str, ...]
+
+    def __call__(self, t: Tensor, state: tuple[Tensor, ...], *noise: Tensor) -> tuple[Tensor, ...]:
+        found = self.find(self.field, t, state[0], *noise)
+        extra = {"kinetic": found.slope.square().sum(-1), "jacobian": found.stiffness}
+        return (found.slope, found.trace, *(extra[name] for name in self.wanted))  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..ops import transforming
 from .linearization import axes
 
 Field = Callable[[Tensor, Tensor], Tensor]
@@ -51,6 +52,9 @@ def jacobian_products(field: Any, t: Tensor, z: Tensor, v: Tensor) -> tuple[Tens
     if hasattr(field, "pushforward"):
         pushed: tuple[Tensor, Tensor] = field.pushforward(t, z, v)
         return pushed
+    if transforming():
+        slope, pull = torch.func.vjp(lambda x: field(t, x), z)  # type: ignore[misc]
+        return slope, torch.stack([pull(direction)[0] for direction in v.unbind(1)], dim=1)
     graph = torch.is_grad_enabled()
     with torch.enable_grad():
         z = z if graph and z.requires_grad else z.detach().requires_grad_()

@@ -60,9 +60,11 @@ class Solving(nn.Module):
         finally:
             self.solver = kept
 
-    def integrate(self, f: Callable[..., Any], t_span: Any, y0: Any, t_eval: Any = None) -> Solution:
+    def integrate(
+        self, f: Callable[..., Any], t_span: Any, y0: Any, t_eval: Any = None, args: tuple[Any, ...] = ()
+    ) -> Solution:
         """Solve with this module's options, and count."""
-        solution = self.solver.solve(f, t_span, y0, t_eval=t_eval)
+        solution = self.solver.solve(f, t_span, y0, t_eval=t_eval, args=args)
         nfev = solution.nfev
         self.nfev = int(nfev.max()) if isinstance(nfev, Tensor) else nfev
         self._count_backward = solution.backward_count

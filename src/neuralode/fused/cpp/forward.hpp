@@ -1,226 +1,213 @@
 // The adaptive solve: blocks of lanes, each lane with a sample's own time, step size, acceptance and end. A lane whose
 // sample has ended takes the next one. What is decided, and by which rules, is as in engine/device_step.py.
+//
+// What most steps do not do (outputs, ends, failures) is found by one test for all lanes, then decided lane by lane.
+// Idle lanes take steps of size 0 with an end that never comes.
 
 // A block of lanes at work.
-struct Block {
-    const Call& call;
+struct Block : Clock {
     Queue& queue;
-    Tape* tape;
+    Log* log;
     Heap<V> y, y1, a, out;
     Heap<V> k;  // stages, N each
-    Times t = {}, h = {}, size = {}, ceiling = {}, past0 = {}, past1 = {}, t1 = {}, end = {}, sign = {}, floor0 = {};
-    Times due = {};  // sign times each lane's next output
-    Marks running = {}, accept = {}, stops = {}, accepted = {}, tried = {};
-    V step = {};
-    int64_t sample[L], cursor[L], extra[L], alive = 0;
-    Record* last[L];
-    const double log_safety = std::log(call.safety), widest = std::log(1e10), clip = std::log(1e4);
+    Times due = {};  // of the next output
+    Marks moved = {}, accepted = {};
+    V width = {};
+    int64_t sample[L], cursor[L], extra[L], started[L], tries = 0, oldest = 0, alive = 0;
 
-    Block(const Call& c, Queue& q, Tape* p)
-        : call(c), queue(q), tape(p), y(N), y1(N), a(A + 1), out(N), k((STAGES + EXTRA) * N) {
-        for (int l = 0; l < L; l++) sample[l] = -1, sign[l] = 1;
+    Block(const Call& c, Queue& q, Log* p)
+        : Clock(c), queue(q), log(p), y(N), y1(N), a(A + 1), out(N), k((STAGES + EXTRA) * N) {
+        for (int l = 0; l < L; l++) sign[l] = 1, rest(l);
     }
 
-    double time_of(int64_t i, int64_t b) const { return call.times[i * call.time_row + b * call.time_column]; }
-    double grid_of(int64_t i, int64_t b) const { return call.grid[i * call.grid_row + b * call.grid_column]; }
+    double clock_of(int64_t i, int l) const {
+        return sign[l] * call.times[i * call.time_row + sample[l] * call.time_column];
+    }
 
     // Give every idle lane a sample.
     void refill() {
         for (int l = 0; l < L; l++)
-            while (!running[l] && !queue.empty()) load(l, queue.at++);
+            while (sample[l] < 0 && !queue.empty()) load(l, queue.at++);
+        oldest = tries;
+        for (int l = 0; l < L; l++)
+            if (sample[l] >= 0 && started[l] < oldest) oldest = started[l];
+    }
+
+    void rest(int l) {
+        sample[l] = -1, size[l] = step[l] = 0, end[l] = NEVER, due[l] = INFINITE, least[l] = -INFINITE;
     }
 
     void load(int l, int64_t b) {
         const int64_t local = b - queue.begin;
-        sample[l] = b, accepted[l] = tried[l] = extra[l] = cursor[l] = 0, last[l] = nullptr;
+        sample[l] = b, accepted[l] = extra[l] = cursor[l] = 0, started[l] = tries, alive++;
         for (int n = 0; n < N; n++) y[n][l] = call.y0[b * N + n], k[n][l] = queue.slopes[local * N + n];
         for (int n = 0; n < A; n++) a[n][l] = call.args[b * A + n];
-        t[l] = call.t0[b], end[l] = call.t1[b], sign[l] = call.sign[b], h[l] = 0, size[l] = queue.sizes[local];
-        floor0[l] = NEAR_ZERO * std::fmax(std::fabs(t[l]), std::fabs(end[l]));
-        ceiling[l] = call.largest, past0[l] = past1[l] = 0;
-        for (; cursor[l] < call.outputs && !(sign[l] * time_of(cursor[l], b) > sign[l] * t[l]); cursor[l]++)
+        set(l, b, queue.sizes[local]);
+        for (; cursor[l] < call.outputs && !(clock_of(cursor[l], l) > now[l]); cursor[l]++)
             for (int n = 0; n < N; n++) call.ys[(cursor[l] * call.samples + b) * N + n] = call.y0[b * N + n];
         call.before[b] = cursor[l];
         expect(l);
-        running[l] = -1, alive++;
-        if (!std::isfinite(size[l])) finish(l, FIRST_NONFINITE);
-        else if (t[l] == end[l]) finish(l, SUCCESS);
+        if (log) log->enter(l, b);
+        if (!std::isfinite(size[l])) finish(l, FIRST_NONFINITE, t[l]);
+        else if (now[l] == end[l]) finish(l, SUCCESS, t[l]);
     }
 
-    void expect(int l) {
-        const bool more = cursor[l] < call.outputs;
-        due[l] = more ? sign[l] * time_of(cursor[l], sample[l]) : std::numeric_limits<double>::infinity();
-    }
+    void expect(int l) { due[l] = cursor[l] < call.outputs ? clock_of(cursor[l], l) : INFINITE; }
 
-    void finish(int l, int64_t status) {
-        const int64_t b = sample[l];
+    void finish(int l, int64_t status, double time) {
+        const int64_t b = sample[l], tried = tries - started[l];
         for (int n = 0; n < N; n++) call.y1[b * N + n] = y[n][l];
-        call.status[b] = status, call.t[b] = t[l], call.h[b] = h[l], call.accepted[b] = accepted[l];
-        call.rejected[b] = call.grid_steps ? 0 : tried[l] - accepted[l];
-        call.nfev[b] += tried[l] * EVALUATIONS + extra[l];
-        if (call.last) call.last[b] = last[l];
-        running[l] = 0, alive--, h[l] = 0, t1[l] = t[l];
-        due[l] = std::numeric_limits<double>::infinity();
+        call.status[b] = status, call.t[b] = time, call.h[b] = sign[l] * step[l], call.accepted[b] = accepted[l];
+        call.rejected[b] = call.grid_steps ? 0 : tried - accepted[l];
+        call.nfev[b] += tried * EVALUATIONS + extra[l];
+        if (log) log->leave(l, cursor[l], now[l]);
+        rest(l), alive--;
     }
 
-    // The steps to try: h and t1.
+    // The steps to try.
     void choose() {
-        if (call.grid_steps) {
+        if (call.grid_steps)
             for (int l = 0; l < L; l++)
-                if (running[l]) t1[l] = grid_of(tried[l] + 1, sample[l]), h[l] = t1[l] - t[l];
-            return;
-        }
-        for (int i = 0; i < C; i++) {
-            const VD left = sign.part[i] * (end.part[i] - t.part[i]);
-            VD s = size.part[i] > call.max_step ? BD(call.max_step) : size.part[i];
-            const auto ends = s >= left;
-            s = 2 * s > left ? left / 2 : s;
-            const auto over = sign.part[i] * (t.part[i] + sign.part[i] * left - end.part[i]) > 0;
-            const VD whole = over ? (VD)(bits(left) - 1) : left;
-            h.part[i] = running.part[i] ? sign.part[i] * (ends ? whole : s) : VD{};
-            t1.part[i] = running.part[i] & ends ? end.part[i] : t.part[i] + h.part[i];
-        }
+                if (sample[l] >= 0) {
+                    next[l] = sign[l] * grid_of(tries - started[l] + 1, sample[l]);
+                    step[l] = next[l] - now[l];
+                }
+        Clock::choose();
+        width = rounded(h);
     }
 
-    // Judge the trial step of every lane and choose the next size, as control/step_control.py does.
-    void judge(const Times& ratio) {
-        for (int i = 0; i < C; i++) {
-            const VD r = ratio.part[i], step = magnitude(h.part[i]), here = magnitude(t.part[i]);
-            const ID on = running.part[i], ok = (r <= 1) & on;
-            const VD log_ratio = logarithm(r < 1e10 ? (r < 1e-10 ? BD(1e-10) : r) : BD(1e10));
-            const VD aimed = between(log_ratio - call.k * log_safety, BD(-widest), BD(widest));
-            const VD grow = call.exponent[0] * aimed + call.exponent[1] * past0.part[i] + call.exponent[2] * past1.part[i];
-            VD factor = exponential(ok ? grow : log_safety - log_ratio / call.k);
-            factor = between(factor, BD(call.smallest), ok ? ceiling.part[i] : BD(1));
-            past1.part[i] = ok ? past0.part[i] : past1.part[i];
-            past0.part[i] = ok ? between(aimed, BD(-clip), BD(clip)) : past0.part[i];
-            ceiling.part[i] = ok ? BD(call.largest) : BD(1);
-            VD next = factor * step;
-            const ID shortened = (step < size.part[i]) & ok & (factor >= 1);
-            next = shortened & (size.part[i] > next) ? size.part[i] : next;
-            const VD tiny = 4 * EPS * (here > floor0.part[i] ? here : floor0.part[i]);
-            const VD least = tiny < call.min_step ? BD(call.min_step) : tiny;
-            size.part[i] = on ? next : size.part[i];
-            const ID stuck = ok ? (t1.part[i] == t.part[i]) & (next <= step) : (next < least);
-            const ID small = (r - r == 0) | ok | (step < least);
-            stops.part[i] = on & stuck ? small ? ID{} + STEP_TOO_SMALL : ID{} + NONFINITE : ID{};
-            accept.part[i] = ok;
-        }
+    void judge() {
+        if (call.grid_steps) return judge_given();
+        ratio = error_ratio(width, y, y1, k, a, T(call.rtol), T(call.atol));
+        control();
     }
 
     void judge_given() {
-        M finite = ~M{};
-        for (int n = 0; n < N; n++) finite &= y1[n] - y1[n] == 0;
-        for (int l = 0; l < L; l++) {
-            accept[l] = running[l] && finite[l] ? -1 : 0;
-            stops[l] = running[l] && !finite[l] ? NONFINITE : SUCCESS;
+        ok = ~M{};
+        for (int n = 0; n < N; n++) ok &= y1[n] - y1[n] == 0;
+        size = widened(ok ? B(1) : V{});
+    }
+
+    // Outputs of the accepted steps.
+    __attribute__((noinline)) void write() {
+        Marks marks;
+        for (int i = 0; i < C; i++) marks.part[i] = moved.part[i] & (due.part[i] <= next.part[i]);
+        Bits hit = marks.bits();
+        if (!hit) return;
+        for (int i = 0; i < C; i++) marks.part[i] &= due.part[i] < next.part[i];
+        Bits inside = marks.bits();
+        if (inside && EXTRA) {
+            extra_stages(t, h, width, y, a, call.shared, k);
+            for (Bits left = call.knot_k ? 0 : inside; left; left &= left - 1) extra[lowest(left)] += EXTRA;
         }
-    }
-
-    void record(int l, int64_t stop) {
-        Record* r = tape->add();
-        r->prev = last[l], r->t = t[l], r->h = h[l], r->t1 = t1[l], r->first = cursor[l], r->count = stop - cursor[l];
-        for (int n = 0; n < N; n++) r->y[n] = y[n][l];
-        last[l] = r;
-    }
-
-    // Outputs of the accepted steps, and their records.
-    void keep() {
-        Marks hit;
-        for (int i = 0; i < C; i++) hit.part[i] = accept.part[i] & (due.part[i] <= sign.part[i] * t1.part[i]);
-        const bool outputs = hit.any();
-        if (!outputs && !tape) return;
-        int64_t stop[L];
-        bool inside = false;
-        for (int l = 0; l < L; l++) {
-            stop[l] = cursor[l];
-            if (hit[l]) {
-                const int64_t b = sample[l];
-                const double to = sign[l] * t1[l];
-                while (stop[l] < call.outputs && !(sign[l] * time_of(stop[l], b) > to)) stop[l]++;
-                const bool within = time_of(cursor[l], b) != t1[l];
-                inside |= within;
-                extra[l] += within ? EXTRA : 0;
-            }
-            if (tape && accept[l]) record(l, stop[l]);
-        }
-        if (outputs) write(stop, inside);
-    }
-
-    void write(const int64_t* stop, bool inside) {
-        if (inside && EXTRA) extra_stages(t, h, step, y, a, call.shared, k);
-        for (bool more = true; more;) {
-            more = false;
-            Times theta = {};
-            for (int l = 0; l < L; l++) {
-                if (cursor[l] >= stop[l]) continue;
-                const double time = time_of(cursor[l], sample[l]);
-                theta[l] = time == t1[l] ? 1.0 : (time - t[l]) / h[l];
-                more = true;
-            }
-            if (!more) break;
-            if (inside) dense(theta, step, y, k, out);
-            for (int l = 0; l < L; l++) {
-                if (cursor[l] >= stop[l]) continue;
-                const V* from = theta[l] == 1.0 ? y1 : out;
+        while (hit) {
+            if (inside) interpolate();
+            Bits again = 0, within = 0;
+            for (Bits left = hit; left; left &= left - 1) {
+                const int l = lowest(left);
+                const V* from = inside >> l & 1 ? out : y1;
                 T* to = call.ys + (cursor[l]++ * call.samples + sample[l]) * N;
                 for (int n = 0; n < N; n++) to[n] = from[n][l];
                 expect(l);
+                again |= Bits(due[l] <= next[l]) << l, within |= Bits(due[l] < next[l]) << l;
             }
+            hit = again, inside = within;
         }
     }
 
-    // Move the lanes whose step was accepted; true if a lane has ended.
-    bool advance() {
-        const M moves = narrowed(accept);
-        for (int n = 0; n < N; n++) y[n] = moves ? y1[n] : y[n];
-        if (FSAL)
-            for (int n = 0; n < N; n++) k[n] = moves ? k[(STAGES - 1) * N + n] : k[n];
-        Marks ends;
+    void keep_knots() {
+        if (call.knot_k && EXTRA) extra_stages(t, h, width, y, a, call.shared, k);
+        for (Bits left = moved.bits(); left; left &= left - 1) {
+            const int l = lowest(left);
+            if (sample[l] < 0) continue;
+            put_knot(call, accepted[l], sample[l], l, t, h, y, k);
+            extra[l] += call.knot_k ? EXTRA : 0;
+        }
+    }
+
+    void interpolate() {
+        Times up, down;
         for (int i = 0; i < C; i++) {
-            accepted.part[i] -= accept.part[i], tried.part[i] -= running.part[i];
-            const ID failed = stops.part[i] != 0, done = accept.part[i] & (t1.part[i] == end.part[i]);
-            ends.part[i] = running.part[i] & (failed | done | (tried.part[i] >= call.max_steps));
-            const ID clock = call.grid_steps ? running.part[i] : accept.part[i];
-            t.part[i] = clock ? t1.part[i] : t.part[i];
+            up.part[i] = (due.part[i] - now.part[i]) / step.part[i];
+            down.part[i] = 1 - up.part[i];
         }
-        if (!ends.any()) return false;
-        for (int l = 0; l < L; l++)
-            if (ends[l]) finish(l, stops[l] ? stops[l] : accept[l] && t1[l] == end[l] ? SUCCESS : MAX_STEPS);
-        return true;
+        dense(rounded(up), rounded(down), width, y, k, out);
     }
 
-    void attempt() {
-        choose();
-        step = rounded(h);
-        stages(t, h, step, y, a, call.shared, k, y1);
+    // Move the lanes whose step was accepted.
+    void advance() {
+        for (int n = 0; n < N; n++) y[n] = ok ? y1[n] : y[n];
+        if (FSAL)
+            for (int n = 0; n < N; n++) k[n] = ok ? k[(STAGES - 1) * N + n] : k[n];
+        for (int i = 0; i < C; i++) {
+            now.part[i] = moved.part[i] ? next.part[i] : now.part[i];
+            accepted.part[i] -= moved.part[i];
+        }
+        tries++;
     }
+
+    // End the lanes that have arrived or cannot go on; true if there is one.
+    bool retire() {
+        const int64_t before = alive;
+        for (int l = 0; l < L; l++) {
+            if (sample[l] < 0) continue;
+            const bool arrived = ok[l] && now[l] == end[l];
+            if (size[l] < least[l] && stuck(l)) continue;
+            if (arrived) finish(l, SUCCESS, call.t1[sample[l]]);
+            else if (tries - started[l] >= call.max_steps) finish(l, MAX_STEPS, sign[l] * now[l]);
+        }
+        return alive < before;
+    }
+
+    bool stuck(int l) {
+        if (call.grid_steps) {  // a sample with no finite state goes no further, but its clock does
+            finish(l, NONFINITE, sign[l] * next[l]);
+            return true;
+        }
+        const int64_t status = failure(l);
+        if (status < 0) finish(l, status, sign[l] * now[l]);
+        return status < 0;
+    }
+
+    void attempt() { stages(t, h, width, y, a, call.shared, k, y1); }
 
     void settle() {
-        if (call.grid_steps) judge_given();
-        else judge(error_ratio(step, y, y1, k, T(call.rtol), T(call.atol)));
-        keep();
-        if (advance()) refill();
+        moved = widened(ok);
+        ID seen = {};
+        for (int i = 0; i < C; i++) {
+            const ID event = (due.part[i] <= next.part[i]) | (next.part[i] == end.part[i]);
+            seen |= (size.part[i] < least.part[i]) | (moved.part[i] & event);
+        }
+        const bool rare = bits_of(seen) || tries + 1 - oldest >= call.max_steps;
+        if (rare) write();
+        if (call.knots) keep_knots();
+        if (log) log->add(t, h, moved, y, k);
+        advance();
+        if (rare && retire()) refill();
     }
 };
 
-// Solve all samples of the queue. Where f is cheap a step is a chain of dependent operations, which leaves the CPU
-// idle: two blocks in turn fill each other's gaps.
+// A step of every block, part by part. A part is a chain of dependent operations, which leaves the CPU idle: blocks in
+// turn fill each other's gaps.
+template <class... Blocks> static inline void step(Blocks&... all) {
+    (all.choose(), ...);
+    (all.attempt(), ...);
+    (all.judge(), ...);
+    (all.settle(), ...);
+}
+
+// Solve all samples of the queue; where f is cheap two blocks at a time.
 static void work(const Call& call, Queue& queue, Tape* tape) {
-    Block one(call, queue, tape);
+    const int64_t memory = call.memory / call.threads / (CHEAP ? 2 : 1);
+    Block one(call, queue, tape ? tape->add(memory) : nullptr);
     one.refill();
     if (CHEAP && call.samples > L) {
-        Block two(call, queue, tape);
+        Block two(call, queue, tape ? tape->add(memory) : nullptr);
         two.refill();
-        while (one.alive && two.alive) {
-            one.attempt();
-            two.attempt();
-            one.settle();
-            two.settle();
-        }
-        while (two.alive) two.attempt(), two.settle();
+        while (one.alive && two.alive) step(one, two);
+        while (two.alive) step(two);
     }
-    while (one.alive) one.attempt(), one.settle();
+    while (one.alive) step(one);
 }
 
 extern "C" int forward(const Call* call) {
@@ -230,7 +217,7 @@ extern "C" int forward(const Call* call) {
 #pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
     for (int i = 0; i < threads; i++) {
         try {
-            Queue queue(*call, next);
+            Queue queue(*call, next, i);
             Tape* tape = call->tapes ? (call->tapes[i] = new Tape) : nullptr;
             work(*call, queue, tape);
         } catch (...) {
@@ -238,26 +225,4 @@ extern "C" int forward(const Call* call) {
         }
     }
     return failed;
-}
-
-extern "C" void release(Tape** tapes, int64_t count) {
-    for (int64_t i = 0; i < count; i++) delete tapes[i];
-}
-
-// f of each sample at its t0, into y1: for the checks.
-extern "C" int evaluate(const Call* call) {
-    Heap<V> y(N), a(A + 1), out(N);
-    for (int64_t first = 0; first < call->samples; first += L) {
-        Times t;
-        for (int l = 0; l < L; l++) {
-            const int64_t b = first + l < call->samples ? first + l : first;
-            for (int n = 0; n < N; n++) y[n][l] = call->y0[b * N + n];
-            for (int n = 0; n < A; n++) a[n][l] = call->args[b * A + n];
-            t[l] = call->t0[b];
-        }
-        field(rounded(t), y, a, call->shared, out);
-        for (int l = 0; l < L && first + l < call->samples; l++)
-            for (int n = 0; n < N; n++) call->y1[(first + l) * N + n] = out[n][l];
-    }
-    return 0;
 }

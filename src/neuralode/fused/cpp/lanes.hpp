@@ -35,62 +35,103 @@ struct Times {
 typedef float VH __attribute__((vector_size(BYTES / 2)));
 typedef int32_t IH __attribute__((vector_size(BYTES / 2)));
 
+// One bit a lane: lane 0 is the lowest.
+typedef unsigned Bits;
+constexpr Bits ALL = (1u << L) - 1;
+static inline Bits bits_of(ID x) {
+#if BYTES == 64 && defined(__AVX512DQ__)
+    typedef long long Native __attribute__((vector_size(64)));
+    return (unsigned char)__builtin_ia32_cvtq2mask512((Native)x);
+#elif BYTES == 32 && defined(__AVX__)
+    return __builtin_ia32_movmskpd256((VD)x);
+#elif BYTES == 16 && defined(__SSE2__)
+    return __builtin_ia32_movmskpd((VD)x);
+#else
+    Bits found = 0;
+    for (int l = 0; l < LD; l++) found |= Bits(x[l] & 1) << l;
+    return found;
+#endif
+}
+static inline int lowest(Bits x) { return __builtin_ctz(x); }
+
 // Yes or no for each lane, beside Times.
 struct Marks {
     ID part[C];
     int64_t& operator[](int lane) { return ((int64_t*)part)[lane]; }
     int64_t operator[](int lane) const { return ((const int64_t*)part)[lane]; }
-    bool any() const {
-        ID seen = part[0];
-        for (int i = 1; i < C; i++) seen |= part[i];
-        int64_t found = 0;
-        for (int l = 0; l < LD; l++) found |= seen[l];
+    Bits bits() const {
+        Bits found = 0;
+        for (int i = 0; i < C; i++) found |= bits_of(part[i]) << i * LD;
         return found;
     }
 };
 
-static inline V rounded(const Times& x) {
-    V out;
-    if constexpr (C == 1) memcpy(&out, x.part, sizeof out);
-    else
-        for (int i = 0; i < C; i++) {
-            const VH half = __builtin_convertvector(x.part[i], VH);
-            memcpy((char*)&out + i * sizeof half, &half, sizeof half);
-        }
-    return out;
+// 0, 1 ... as template arguments.
+template <int... I> struct Numbers {};
+template <int Count, int... I> struct Range : Range<Count - 1, Count - 1, I...> {};
+template <int... I> struct Range<0, I...> { typedef Numbers<I...> List; };
+
+// The lower or upper half of a register, and a register of two halves: by shuffles, for a detour over memory stalls.
+template <int Upper, class W, int... I> static inline auto half_of(W x, Numbers<I...>) {
+    return __builtin_shufflevector(x, x, (Upper * int(sizeof...(I)) + I)...);
+}
+template <int Upper, class W> static inline auto half_of(W x) {
+    return half_of<Upper>(x, typename Range<sizeof(W) / sizeof(x[0]) / 2>::List());
+}
+template <class H, int... I> static inline auto joined(H low, H high, Numbers<I...>) {
+    return __builtin_shufflevector(low, high, I...);
+}
+template <class H> static inline auto joined(H low, H high) {
+    return joined(low, high, typename Range<2 * sizeof(H) / sizeof(low[0])>::List());
 }
 
+static inline VD narrow(const VD* x, VD) { return x[0]; }
+static inline ID narrow(const ID* x, ID) { return x[0]; }
+static inline VF narrow(const VD* x, VF) {
+    return joined(__builtin_convertvector(x[0], VH), __builtin_convertvector(x[1], VH));
+}
+static inline IF narrow(const ID* x, IF) {
+    return joined(__builtin_convertvector(x[0], IH), __builtin_convertvector(x[1], IH));
+}
+static inline void widen(VD x, VD* to) { to[0] = x; }
+static inline void widen(ID x, ID* to) { to[0] = x; }
+static inline void widen(VF x, VD* to) {
+    to[0] = __builtin_convertvector(half_of<0>(x), VD), to[1] = __builtin_convertvector(half_of<1>(x), VD);
+}
+static inline void widen(IF x, ID* to) {
+    to[0] = __builtin_convertvector(half_of<0>(x), ID), to[1] = __builtin_convertvector(half_of<1>(x), ID);
+}
+static inline V rounded(const Times& x) { return narrow(x.part, V{}); }
+static inline M narrowed(const Marks& x) { return narrow(x.part, M{}); }
 static inline Times widened(V x) {
     Times out;
-    if constexpr (C == 1) memcpy(out.part, &x, sizeof x);
-    else
-        for (int i = 0; i < C; i++) {
-            VH half;
-            memcpy(&half, (char*)&x + i * sizeof half, sizeof half);
-            out.part[i] = __builtin_convertvector(half, VD);
-        }
+    widen(x, out.part);
+    return out;
+}
+static inline Marks widened(M x) {
+    Marks out;
+    widen(x, out.part);
     return out;
 }
 
-static inline M narrowed(const Marks& x) {
-    M out;
-    if constexpr (C == 1) memcpy(&out, x.part, sizeof out);
-    else
-        for (int i = 0; i < C; i++) {
-            const IH half = __builtin_convertvector(x.part[i], IH);
-            memcpy((char*)&out + i * sizeof half, &half, sizeof half);
-        }
-    return out;
-}
-
+// The time of a stage with node c.
 static inline V stage_time(const Times& t, const Times& h, double c) {
     Times at;
     for (int i = 0; i < C; i++) at.part[i] = t.part[i] + c * h.part[i];
     return rounded(at);
 }
 
-static inline T lane_sum(V x) {
-    T sum = 0;
-    for (int l = 0; l < L; l++) sum += x[l];
-    return sum;
+template <class W> static inline auto lane_sum(W x) {
+    typedef typename std::remove_reference<decltype(x[0])>::type S;
+    S part[sizeof(W) / sizeof(S)];
+    memcpy(part, &x, sizeof x);
+#pragma GCC unroll 5
+    for (int half = sizeof(W) / sizeof(S) / 2; half; half /= 2)
+        for (int l = 0; l < half; l++) part[l] += part[l + half];
+    return part[0];
+}
+static inline double lane_sum(const Times& x) {
+    VD sum = x.part[0];
+    for (int i = 1; i < C; i++) sum += x.part[i];
+    return lane_sum(sum);
 }

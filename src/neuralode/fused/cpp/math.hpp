@@ -1,6 +1,7 @@
 // Functions of a vector of lanes, each within two units in the last place; float and double.
 // Polynomials and reductions: exp by Taylor's series on |r| <= ln(2)/2; log and log1p as in Sun's fdlibm (s_log.c);
-// tanh by Cephes' rational and polynomial approximations (Moshier) below 0.625, by exp above.
+// tanh by Cephes' rational and polynomial approximations (Moshier) below 0.625, by exp above. sin and cos are in
+// circular.hpp.
 
 static inline IF bits(VF x) { return (IF)x; }
 static inline ID bits(VD x) { return (ID)x; }
@@ -15,6 +16,11 @@ template <class W> static inline W signum(W x) { return x > 0 ? W{} + 1 : x < 0 
 template <class W> static inline W root(W x) {
     for (unsigned l = 0; l < sizeof(W) / sizeof(x[0]); l++) x[l] = std::sqrt(x[l]);
     return x;
+}
+// x within [low, high]; NaN stays.
+template <class W> static inline W bounded(W x, W low, W high) {
+    x = high < x ? high : x;
+    return low > x ? low : x;
 }
 template <class F> static inline V lanewise(V x, F f) {
     for (int l = 0; l < L; l++) x[l] = f(x[l]);
@@ -42,45 +48,69 @@ static inline void reduce(VD x, VD& r, VD& rest, ID& n) {
     r = high - low;
     rest = (high - r) - low;
 }
+static inline void reduce(VF x, VF& r, VF& n) {  // the same without the rest
+    const float magic = 12582912.0f;
+    n = (x * 1.44269504088896341f + magic) - magic;
+    r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+}
+static inline void reduce(VD x, VD& r, VD& n) {
+    const double magic = 6755399441055744.0;
+    n = (x * 1.4426950408889634074 + magic) - magic;
+    r = (x - n * 6.93145751953125e-1) - n * 1.42860682030941723212e-6;
+}
+static inline IF whole(VF n) { return bits(n + 12582912.0f) - bits(VF{} + 12582912.0f); }
+static inline ID whole(VD n) { return bits(n + 6755399441055744.0) - bits(VD{} + 6755399441055744.0); }
 static inline VF power_of_two(IF n) { return (VF)((n + 127) << 23); }
 static inline VD power_of_two(ID n) { return (VD)((n + 1023) << 52); }
 
-// exp(r + rest) - 1 for |r| <= ln(2)/2.
+// x 2^n.
+#if BYTES == 64 && defined(__AVX512F__)
+static inline VF scaled(VF x, VF n) { return __builtin_ia32_scalefps512_mask(x, n, x, -1, 4); }
+static inline VD scaled(VD x, VD n) { return __builtin_ia32_scalefpd512_mask(x, n, x, -1, 4); }
+template <class W> static inline W scaled_a_little(W x, W n) { return scaled(x, n); }
+#else
+template <class W> static inline W scaled(W x, W n) {  // in two products, for denormal results
+    const auto i = whole(n), half = i >> 1;
+    return x * power_of_two(half) * power_of_two(i - half);
+}
+template <class W> static inline W scaled_a_little(W x, W n) { return x * power_of_two(whole(n)); }
+#endif
+
+// exp(r + rest) - 1 for |r| <= ln(2)/2: 1 + r + r^2 q(r), q interpolated at Chebyshev points.
 static inline VF short_expm1(VF r, VF rest) {
-    VF q = r * (1 / 40320.0f) + 1 / 5040.0f;
-    q = q * r + 1 / 720.0f;
-    q = q * r + 1 / 120.0f;
-    q = q * r + 1 / 24.0f;
-    q = q * r + 1 / 6.0f;
+    VF q = 1.9891030654370327e-4f * r + 1.3933685862617174e-3f;
+    q = q * r + 8.333310889582076e-3f;
+    q = q * r + 4.166646460202654e-2f;
+    q = q * r + 1.6666666681659179e-1f;
     q = q * r + 0.5f;
     return r + ((r * r) * q + rest);
 }
 static inline VD short_expm1(VD r, VD rest) {
-    VD q = r * (1 / 87178291200.0) + 1 / 6227020800.0;
-    q = q * r + 1 / 479001600.0;
-    q = q * r + 1 / 39916800.0;
-    q = q * r + 1 / 3628800.0;
-    q = q * r + 1 / 362880.0;
-    q = q * r + 1 / 40320.0;
-    q = q * r + 1 / 5040.0;
-    q = q * r + 1 / 720.0;
-    q = q * r + 1 / 120.0;
-    q = q * r + 1 / 24.0;
-    q = q * r + 1 / 6.0;
+    VD q = 2.0914717341716378e-9 * r + 2.5105259538448494e-8;
+    q = q * r + 2.755727357010214e-7;
+    q = q * r + 2.7557255297969643e-6;
+    q = q * r + 2.4801587325605324e-5;
+    q = q * r + 1.984126987490126e-4;
+    q = q * r + 1.388888888888373e-3;
+    q = q * r + 8.333333333326112e-3;
+    q = q * r + 4.166666666666667e-2;
+    q = q * r + 1.666666666666667e-1;
     q = q * r + 0.5;
     return r + ((r * r) * q + rest);
 }
 
-template <class W> static inline W between(W x, W low, W high) { return x < low ? low : x > high ? high : x; }
-static inline VF exp_range(VF x) { return between(x, VF{} - 105.0f, VF{} + 89.0f); }
-static inline VD exp_range(VD x) { return between(x, VD{} - 746.0, VD{} + 710.0); }
+static inline VF exp_range(VF x) { return bounded(x, VF{} - 105.0f, VF{} + 89.0f); }
+static inline VD exp_range(VD x) { return bounded(x, VD{} - 746.0, VD{} + 710.0); }
 
 template <class W> static inline W exponential(W x) {
-    W r, rest;
-    decltype(bits(x)) n;
-    reduce(exp_range(x), r, rest, n);
-    auto half = n >> 1;
-    return (1 + short_expm1(r, rest)) * power_of_two(half) * power_of_two(n - half);  // twice, for denormal results
+    W r, n;
+    reduce(exp_range(x), r, n);
+    return scaled(1 + short_expm1(r, W{}), n);
+}
+template <class W> static inline W small_exponential(W x) {  // |x| <= 80
+    W r, n;
+    reduce(x, r, n);
+    return scaled_a_little(1 + short_expm1(r, W{}), n);
 }
 
 template <class W> static inline W exponential_minus_one(W x) {
@@ -127,6 +157,11 @@ template <class W> static inline W log_limits(W x, W result) {
     result = x == 0 ? -infinite : result;
     return x < 0 ? W{} + std::numeric_limits<S>::quiet_NaN() : (x == infinite) | (x != x) ? x : result;
 }
+template <class W> static inline W plain_logarithm(W x) {  // of normal numbers
+    W m, k;
+    split(x, m, k);
+    return log_of(m - 1, k, W{});
+}
 template <class W> static inline W logarithm(W x) {
     typedef typename std::remove_reference<decltype(x[0])>::type S;
     const S least = std::numeric_limits<S>::min();
@@ -146,26 +181,15 @@ template <class W> static inline W logarithm_plus_one(W x) {
     return x == 0 ? x : log_limits(u, result);
 }
 
-static inline void short_tanh(VF x, VF& above, VF& below) {  // tanh(x) = x + above / below
-    VF z = x * x, p = -5.70498872745e-3f * z + 2.06390887954e-2f;
-    p = p * z - 5.37397155531e-2f;
-    p = p * z + 1.33314422036e-1f;
-    above = (p * z - 3.33332819422e-1f) * z * x;
-    below = VF{} + 1;
-}
-static inline void short_tanh(VD x, VD& above, VD& below) {
-    VD z = x * x;
-    VD p = (-9.64399179425052238628e-1 * z - 9.92877231001918586564e1) * z - 1.61468768441708447952e3;
-    above = p * z * x;
-    below = ((z + 1.12811678491632931402e2) * z + 2.23548839060100448583e3) * z + 4.84406305325125486048e3;
-}
+// m / (m + 2) with m = exp(2 |x|) - 1, less what the rounding of the sum has lost where that matters.
 template <class W> static inline W hyperbolic_tangent(W x) {
-    W a = magnitude(x), above, below;
-    short_tanh(a, above, below);
-    auto low = a < 0.625f;
-    W rise = exponential(2 * a);
-    W quotient = (low ? above : W{} - 2) / (low ? below : rise + 1);
-    return with_sign((low ? a : W{} + 1) + quotient, x);
+    const W most = W{} + 20;
+    W a = magnitude(x), r, rest;
+    decltype(bits(x)) n;
+    reduce(2 * (most < a ? most : a), r, rest, n);
+    const W p = short_expm1(r, rest), power = power_of_two(n), m = p * power + (power - 1);
+    const W sum = m + 2, q = m / sum, lost = m < 4 ? m - (sum - 2) : W{};
+    return with_sign(q - q * lost * (0.5f - 0.5f * q), x);
 }
 template <class W> static inline W logistic(W x) {
     W e = exponential(-magnitude(x)), sum = 1 + e, q = (x < 0 ? e : W{} + 1) / sum;

@@ -1,89 +1,24 @@
-// What a call is given, what it keeps, and the samples that wait for a lane.
-#include <atomic>
-#include <new>
-
-// One accepted step of a sample, for the reverse sweep; outputs first ... first + count - 1 lie in it.
-struct Record {
-    Record* prev;
-    double t, h, t1;
-    int64_t first, count;
-    T y[N];
-};
-
-// Records in pieces that never move.
-struct Tape {
-    static constexpr int64_t PIECE = 1 << 18;
-    char* piece = nullptr;
-    int64_t used = PIECE;
-    Record* add() {
-        const int64_t size = (sizeof(Record) + 15) / 16 * 16, whole = size > PIECE - 16 ? size + 16 : PIECE;
-        if (used + size > whole) {
-            char* fresh = (char*)malloc(whole);
-            if (!fresh) throw std::bad_alloc();
-            *(char**)fresh = piece;
-            piece = fresh, used = 16;
-        }
-        used += size;
-        return (Record*)(piece + used - size);
-    }
-    ~Tape() {
-        while (piece) {
-            char* before = *(char**)piece;
-            free(piece);
-            piece = before;
-        }
-    }
-};
-
-// All that a call is given, and where its results go. Times (B,); states (B, N); outputs (outputs, B, N).
-struct Call {
-    int64_t samples, outputs, time_row, time_column, grid_steps, grid_row, grid_column, max_steps, threads;
-    double rtol, atol, first_step, min_step, max_step;
-    double k, safety, smallest, largest, exponent[3];
-    const double *t0, *t1, *sign, *times, *grid;
-    const T *y0, *args;
-    const T* const* shared;
-    T *ys, *y1;
-    double *t, *h;
-    int64_t *status, *accepted, *rejected, *nfev, *before;
-    Record** last;
-    Tape** tapes;  // one a thread, or null
-};
-
-constexpr int64_t SUCCESS = 0, MAX_STEPS = -1, STEP_TOO_SMALL = -2, NONFINITE = -3, FIRST_NONFINITE = -4;
-constexpr int CHUNK = 64;  // samples that a thread takes at once
-constexpr double EPS = std::numeric_limits<double>::epsilon(), NEAR_ZERO = 1e-10;
-
-template <class X> struct Heap {
-    X* data;
-    explicit Heap(size_t n) : data((X*)aligned_alloc(64, (n * sizeof(X) + 64) / 64 * 64)) {
-        if (!data) throw std::bad_alloc();
-        memset((void*)data, 0, n * sizeof(X));
-    }
-    ~Heap() { free(data); }
-    Heap(const Heap&) = delete;
-    operator X*() { return data; }
-};
-
-static inline V measured(V squares) { return SUP ? squares : root(squares) * T(std::pow(double(N), -0.5)); }
-static inline V gathered(V sum, V scaled) { return SUP ? greater(sum, magnitude(scaled)) : sum + scaled * scaled; }
+// The samples that wait for a lane.
 
 // Samples of the queue with what their first step needs.
 struct Queue {
     const Call& call;
     std::atomic<int64_t>& next;
-    int64_t at = 0, stop = 0, begin = 0;
+    const int64_t thread, stride;
+    int64_t chunks = 0, at = 0, stop = 0, begin = 0;
     bool drained = false;
     Heap<T> slopes;
     Heap<double> sizes;
-    Heap<V> y, f0, f1, y1, a;
-    Queue(const Call& c, std::atomic<int64_t>& n)
-        : call(c), next(n), slopes(CHUNK * N), sizes(CHUNK), y(N), f0(N), f1(N), y1(N), a(A + 1) {}
+    Heap<V> y, f0, f1, y1, finite_f0, a;
+    Queue(const Call& c, std::atomic<int64_t>& n, int64_t i)
+        : call(c), next(n), thread(i), stride(c.threads), slopes(CHUNK * N), sizes(CHUNK),
+          y(N), f0(N), f1(N), y1(N), finite_f0(N), a(A + 1) {}
 
     bool empty() {
         if (at < stop) return false;
         if (drained) return true;
-        begin = at = next.fetch_add(CHUNK);
+        // With a tape every thread has its own samples, so that gradients are summed in the same order every time.
+        begin = at = call.tapes ? CHUNK * (thread + stride * chunks++) : next.fetch_add(CHUNK);
         stop = begin + CHUNK < call.samples ? begin + CHUNK : call.samples;
         if (at >= stop) return drained = true;
         for (int64_t first = begin; first < stop; first += L) prepare(first);
@@ -100,7 +35,7 @@ struct Queue {
         }
         const bool chosen = call.grid_steps == 0 && !(call.first_step > 0);
         Times size = span;
-        if (FSAL || chosen) field(rounded(t0), y, a, call.shared, f0);
+        if (FSAL || chosen) slope(rounded(t0), y, a, call.shared, f0);
         if (chosen) size = first_size(t0, span, sign);
         else if (call.first_step > 0)
             for (int l = 0; l < L; l++) size[l] = std::fmin(span[l], call.first_step);
@@ -112,44 +47,15 @@ struct Queue {
         }
     }
 
-    // Hairer, Norsett, Wanner I, section II.4, as control/initial_step.py has it; NaN where f0 is not finite.
+    // NaN where f0 is not finite.
     Times first_size(const Times& t0, const Times& span, const Times& sign) {
-        V sum0 = {}, sum1 = {}, sum2 = {};
-        M finite = ~M{};
-        const T rtol = T(call.rtol), atol = T(call.atol);
-        for (int n = 0; n < N; n++) finite &= f0[n] - f0[n] == 0;
-        for (int n = 0; n < N; n++) {
-            const V scale = magnitude(y[n]) * rtol + atol, slope = finite ? f0[n] : V{};
-            sum0 = gathered(sum0, y[n] / scale), sum1 = gathered(sum1, slope / scale);
-            y1[n] = slope;
-        }
-        Times d0 = widened(measured(sum0)), d1 = widened(measured(sum1)), unit, h0, moved;
-        for (int i = 0; i < C; i++) {
-            const VD s = span.part[i], one = BD(1);
-            const auto small = (d0.part[i] < 1e-5) | (d1.part[i] * s < 1e-5);
-            unit.part[i] = small ? s : d0.part[i] / (d1.part[i] > 0 ? d1.part[i] : one);
-            h0.part[i] = small ? 1e-6 * s : 0.01 * unit.part[i];
-            h0.part[i] = h0.part[i] > s ? s : h0.part[i];
-            moved.part[i] = sign.part[i] * h0.part[i];
-        }
-        const V step = rounded(moved);
-        for (int n = 0; n < N; n++) y1[n] = y[n] + step * y1[n];
-        field(stage_time(t0, moved, 1.0), y1, a, call.shared, f1);
-        for (int n = 0; n < N; n++)
-            sum2 = gathered(sum2, (f1[n] - (finite ? f0[n] : V{})) / (magnitude(y[n]) * rtol + atol));
-        Times d2 = widened(measured(sum2)), good = widened(finite ? V{} : B(std::numeric_limits<T>::quiet_NaN()));
-        for (int i = 0; i < C; i++) {
-            const VD s = span.part[i], u = unit.part[i], h = h0.part[i], bend = d2.part[i] / h * u * u;
-            VD steepest = bend < 1e30 ? bend : BD(1e30);
-            const VD least = d1.part[i] * u;
-            steepest = steepest < least ? least : steepest;
-            const VD base = 0.01 / (steepest < 1e-15 ? BD(1e-15) : steepest);
-            VD h1 = u * exponential(logarithm(base) / call.k);
-            const VD slow = h * 1e-3 < 1e-6 * s ? 1e-6 * s : h * 1e-3;
-            h1 = steepest <= 1e-15 ? slow : h1;
-            h1 = h1 > 100 * h ? 100 * h : h1;
-            d2.part[i] = (h1 > s ? s : h1) + good.part[i];
-        }
-        return d2;
+        FirstStep first(call, span, sign);
+        V d0, d1;
+        const V lost = first.norms(y, a, f0, finite_f0, d0, d1);
+        first.guess(widened(d0), widened(d1));
+        Times size = first.size(widened(first.bend(t0, y, a, finite_f0, y1, f1)));
+        const Times bad = widened(lost);
+        for (int i = 0; i < C; i++) size.part[i] += bad.part[i];
+        return size;
     }
 };
