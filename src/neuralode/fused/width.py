@@ -6,7 +6,7 @@ one thread of an AMD EPYC Zen 4 with AVX-512 (``benchmarks/width.py``):
     W      one system    8 samples    256 samples
     256    1.5 (2.3)     4.0 (4.0)    3.1 (2.5)
     512    1.1           2.5          2.4
-    1024   0.4           1.4          1.2
+    1024   0.4           1.4          1.3
 
 One system leaves all lanes but one idle, and loses from W = 512 on; a batch fills them, and was ahead wherever it was
 measured: its limit is where the code for one lane was seen to fall to the speed of a matrix product, W = 2048. Larger
