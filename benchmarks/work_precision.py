@@ -176,7 +176,7 @@ def draw(path: Path, races: dict[str, list[Curve]]) -> Path:
                     )
                 ax.set_title(f"{TASKS[name].title}: {family}", loc="left")
                 ax.set_xlabel("evaluations of f")
-                ax.set_ylabel("error at the end")
+                ax.set_ylabel("error at the end, relative")
                 ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7, handlelength=3)
         return save(made, path)
 

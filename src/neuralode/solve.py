@@ -256,9 +256,10 @@ def solve(
             of the steps. Methods without an error estimate need it.
         first_step, min_step, max_step: magnitudes, in units of t; None: chosen from y0 and f.
         max_steps: limit on accepted plus rejected steps (of every sample).
-        controller: ``"pi"``, ``"i"``, ``"pid"``, ``"predictive"`` (for implicit methods), or a ``Controller``,
-            ``PIDController`` or ``PredictiveController`` with coefficients of its own; None: the method's, which is
-            ``"predictive"`` for collocation and Rosenbrock methods and ``"pi"`` for others.
+        controller: ``"pi"``, ``"i"``, ``"pid"``, ``"predictive"`` or ``"predictive_pi"`` (for implicit methods), or a
+            ``Controller``, ``PIDController`` or ``PredictiveController`` with coefficients of its own; None: the
+            method's, which is ``"predictive"`` for collocation and Rosenbrock methods, ``"predictive_pi"`` for
+            diagonally implicit ones and ``"pi"`` for others.
         norm: ``"rms"``, ``"max"`` or a function of scaled errors (..., n) -> (...), one system per row.
         jac: df/dy for implicit methods, called like f; (n, n), or (B, n, n) where dimension 0 of y0 is the batch, for
             a state of n numbers; None: by automatic differentiation of f.

@@ -48,6 +48,9 @@ def test_formulas():
     assert after(PredictiveController(), 0.3, 0.5, sizes=[1.0, 0.8]) == pytest.approx(expected)
     # It fell: the elementary controller, which grows less, has the word.
     assert after(PredictiveController(), 0.8, 0.5, sizes=[1.0, 1.0]) == pytest.approx(0.9 * 0.5**-0.2)
+    # Falling, with coefficients of its own, it is the PI controller; rising it still foresees.
+    assert after(CONTROLLERS["predictive_pi"], 0.8, 0.5) == pytest.approx(after(Controller(), 0.8, 0.5))
+    assert after(CONTROLLERS["predictive_pi"], 0.3, 0.5, sizes=[1.0, 0.8]) == pytest.approx(expected)
 
 
 def test_a_pid_without_derivative_is_the_pi_controller():

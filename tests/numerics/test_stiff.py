@@ -15,14 +15,12 @@ MEASURES = {
     "kvaerno5": ("BDF", "Radau"),
     "auto": ("BDF", "Radau"),
 }
-# Above the general bounds. Measured: errors of 25 and 26 tolerances; ratios of 2.11, 2.04, 1.62, 1.58, 1.64, in this
-# order. A step of kvaerno5 solves for six stages, of which two take three iterations and the others two.
-ERRORS = {("kvaerno5", "Prothero-Robinson"): 40, ("kvaerno5", "OREGO"): 50}
+# Above the general bounds. Measured: errors of 36 and 26 tolerances; ratios of 2.12, 2.04, 1.59, in this order. A step
+# of kvaerno5 solves for six stages, of which two take three iterations and the others two.
+ERRORS = {("kvaerno5", "Prothero-Robinson"): 50, ("kvaerno5", "OREGO"): 50}
 COSTS = {
     ("kvaerno5", "Prothero-Robinson"): 2.4,
     ("auto", "Prothero-Robinson"): 2.3,
-    ("kvaerno5", "van der Pol 1e3"): 1.8,
-    ("kvaerno5", "HIRES"): 1.8,
     ("kvaerno5", "OREGO"): 1.8,
 }
 METHODS = [method.name for method in neuralode.methods() if method.name in MEASURES]

@@ -16,6 +16,7 @@ CONTROLLERS: dict[str, StepControl] = {
     "pi": Controller(),
     "pid": PIDController(),
     "predictive": PredictiveController(),
+    "predictive_pi": PredictiveController(alpha=0.7, beta=0.4),
 }
 
 __all__ = [

@@ -21,7 +21,7 @@ from . import implicit
 from .differences import ALPHA, MAX_ORDER, columns, interpolation, of_order, past
 from .linear import linearize
 from .method import Carry, Field, Method, Stages, Step, Verdict
-from .newton import Root, newton
+from .newton import LEFT_IN_A_ROOT, Root, newton, rough
 from .orders import Formula, Trial, judged, on_a_grid
 
 # A contraction of Newton's iteration from which a new Jacobian pays: below, evaluations are saved, but a Jacobian as
@@ -220,7 +220,7 @@ def iterated(f: Field, time: Tensor, h: Size, y: Tensor, p: Past, work: Work) ->
     unit = p.h / f.rows(tolerance.weights(guess))
     root = newton(
         equation(f, time, y, p),
-        factored.solve,
+        rough(factored, tolerance, unit, LEFT_IN_A_ROOT).solve,
         torch.zeros_like(p.slope),
         lambda delta: tolerance.sizes((delta * unit).reshape(y.shape)),
         tolerance,

@@ -19,7 +19,7 @@ from .collocation_systems import Solver, factorised, inverse, numbers
 from .implicit import corrected, flags, plain, refreshed, trouble
 from .linear import coupled, linearize
 from .method import Carry, Field, Method, Stages, Step
-from .newton import LEFT_IN_A_ROOT, Root, newton, smallest
+from .newton import LEFT_IN_A_ROOT, Root, newton, rough, smallest
 
 # A contraction of Newton's iteration from which a new Jacobian pays, if the iteration was not over at once.
 SLOW = 1e-3
@@ -215,7 +215,8 @@ class Polynomials:
 
         # y1 is of order five, its estimate of order three: steps are better than the tolerance, and roots must be too.
         left = min(LEFT_IN_A_ROOT, smallest(tolerance) ** 0.5)
-        system = inverse(self.tableau, solver)
+        systems = tuple(rough(system, tolerance, 1 / unit, left) for system in solver.systems)
+        system = inverse(self.tableau, solver._replace(systems=systems))
         return newton(
             lambda z: z - ha @ call(z), system, guess, size, tolerance, shared.rate, left, unsure=unsure
         )

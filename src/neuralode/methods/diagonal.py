@@ -91,6 +91,7 @@ def diagonal(tableau: DiagonalTableau) -> Method:
         begin=begin,
         retake=staged.retake,
         real=True,
+        controller="predictive_pi",
         gradients=("direct", "discrete", "checkpointed", "interpolated", "steady"),
         repeatable=True,
     )

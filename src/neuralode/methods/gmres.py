@@ -10,17 +10,21 @@ SMALL_BASIS = 32
 GROWTH = 4
 RESTARTS = 8
 MEMORY = 2**25
+# Of |r|: the most that may be left, so that the size of an update still tells how an iteration contracts.
+MOST_LEFT = 0.1
 
 
-def gmres(apply: Callable[[Tensor], Tensor], r: Tensor, accuracy: float = 0.0) -> Tensor:
+def gmres(apply: Callable[[Tensor], Tensor], r: Tensor, accuracy: float = 0.0, enough: float = 0.0) -> Tensor:
     """x with apply(x) = r, all rows (R, n) at once (Saad & Schultz, SIAM J. Sci. Stat. Comput. 7, 1986).
 
-    The residual is at most ``accuracy`` |r|, or rounding. Started anew with a larger basis until that has all
-    dimensions, or as many as ``MEMORY`` holds. Rows that are solved stay solved: their updates are zero.
+    The residual is at most ``accuracy`` |r|, or rounding, or ``enough`` (but then not above ``MOST_LEFT`` |r|),
+    whichever is the most. Started anew with a larger basis until that has all dimensions, or as many as ``MEMORY``
+    holds. Rows that are solved stay solved: their updates are zero.
     """
     x, rest = torch.zeros_like(r), r
     size = torch.linalg.vector_norm(rest, dim=1)
     goal = max(accuracy, 100 * torch.finfo(r.dtype).eps) * size
+    goal = torch.maximum(goal, (MOST_LEFT * size).clamp(max=enough))
     basis, most = SMALL_BASIS, max(SMALL_BASIS, MEMORY // max(r.numel(), 1))
     for _ in range(RESTARTS):
         if not bool((size > goal).any()):

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -98,6 +98,10 @@ class Factored:
         """x for a right-hand side (R, n), differentiable with respect to it."""
         return torch.linalg.lu_solve(self.lu, self.pivots, r.to(self.lu.dtype)[..., None])[..., 0]
 
+    def within(self, scale: Tensor, enough: float) -> "Factored":
+        """The same: what LU leaves is rounding."""
+        return self
+
 
 @dataclass(frozen=True)
 class MatrixFree:
@@ -168,6 +172,18 @@ class Krylov:
     linear: MatrixFree
     c: Any
     identity: float = 1.0
+    scale: Tensor | None = None
+    enough: float = 0.0
+
+    def within(self, scale: Tensor, enough: float) -> "Krylov":
+        """The same system, whose residual times ``scale`` (R, n) may be left with an rms of ``enough`` in every row.
+
+        With scale = 1 / (atol + rtol |y|) that is a share of the tolerance (Brown & Hindmarsh, Appl. Math. Comput. 31,
+        1989). Where J is normal and dissipative the error of x is no larger than the residual, and c J times it, which
+        later stages see, no larger either.
+        """
+        usable = (scale != 0) & torch.isfinite(scale)
+        return replace(self, scale=torch.where(usable, scale, 1.0), enough=enough)
 
     @property
     def singular(self) -> Tensor:
@@ -176,14 +192,17 @@ class Krylov:
 
     def solve(self, r: Tensor) -> Tensor:
         """x for a right-hand side (R, n), differentiable with respect to it (where c is real)."""
-        accuracy = self.linear.accuracy
         if self.c_is_complex:
-            return gmres(self.system(self.linear.product), r.to(r.dtype.to_complex()), accuracy)
-        return _Inverse.apply(
-            lambda v: gmres(self.system(self.linear.product), v, accuracy),
-            lambda v: resolved(self.system(self.linear.transposed()), v),
-            r,
-        )
+            return self._solved(r.to(r.dtype.to_complex()))
+        return _Inverse.apply(self._solved, lambda v: resolved(self.system(self.linear.transposed()), v), r)
+
+    def _solved(self, r: Tensor) -> Tensor:
+        """x, by a basis that is orthonormal in the units of ``scale``."""
+        system, accuracy = self.system(self.linear.product), self.linear.accuracy
+        if self.scale is None:
+            return gmres(system, r, accuracy)
+        scale, enough = self.scale, self.enough * r.shape[1] ** 0.5
+        return gmres(lambda v: scale * system(v / scale), scale * r, accuracy, enough) / scale
 
     @property
     def c_is_complex(self) -> bool:

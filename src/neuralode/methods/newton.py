@@ -12,11 +12,14 @@ from torch import Tensor
 
 from ..control import Tolerance, power
 from ..ops import merge
+from .linear import Factored, Krylov
 
 MOST = 7  # with a tolerance of the user's
 MOST_TO_ROUNDING = 40
 # Of the tolerance; a tenth leaves errors that the step's estimate does not see, a hundredth costs a tenth more.
 LEFT_IN_A_ROOT = 0.03
+# Of what is left in a root: what GMRES may leave of each correction.
+LEFT_IN_A_SOLVE = 0.05
 # In units of 16 eps: where an iteration that no longer contracts has met rounding, not divergence.
 ROUNDING_STALL = 1e3
 # In the same units: an iteration's error, unlike rounding, has the same sign step by step, and adds up.
@@ -93,6 +96,11 @@ def accuracy(tolerance: Tolerance, x: Tensor, left: float) -> float:
         return FAR_BELOW_ROUNDING
     rtol = smallest(tolerance)
     return max(left, 10 * torch.finfo(x.dtype).eps / rtol if rtol > 0 else 0.0)
+
+
+def rough(system: Factored | Krylov, tolerance: Tolerance, scale: Tensor, left: float) -> Factored | Krylov:
+    """The system for an iteration that may leave an error of ``left``; ``scale`` takes updates to tolerances."""
+    return system.within(scale, LEFT_IN_A_SOLVE * left) if tolerance.given else system
 
 
 def smallest(tolerance: Tolerance) -> float:

@@ -20,6 +20,9 @@ from .implicit import corrected, flags, plain
 from .linear import Dense, MatrixFree, linearize
 from .method import Carry, Field, Method, Stages, Step
 
+# Of the tolerance: what GMRES may leave of a stage. No iteration corrects it, and a step adds up several stages.
+LEFT_IN_A_STAGE = 1e-3
+
 
 class Work(NamedTuple):
     """What is kept for a second trial from the same place.
@@ -55,6 +58,8 @@ class Rosenbrock:
         work, renewed = _linearized(f, start, t, h, y, work)
         assert work.linear is not None and work.rate is not None
         system = work.linear.factor(h * self.gamma)
+        if work.tolerance.given:
+            system = system.within(f.rows(1 / work.tolerance.weights(y)), LEFT_IN_A_STAGE)
 
         def solve(i: int, right: Tensor) -> Tensor:
             return system.solve(f.rows(right)).reshape(y.shape)

@@ -13,7 +13,7 @@ from ..ops import Size, combine
 from .implicit import SLOW, Work, corrected, doubted, plain, refreshed, trouble
 from .linear import Factored, Krylov, linearize
 from .method import Field
-from .newton import newton
+from .newton import LEFT_IN_A_ROOT, newton, rough
 
 
 class Outcome(NamedTuple):
@@ -43,6 +43,7 @@ class StageSolver:
         self.factored = work.linear.factor(h * gamma)
         weights = self.tolerance.weights(y)
         self.scale = f.rows(moved(torch.zeros_like(weights), h, gamma, 1 / weights))
+        self.system = rough(self.factored, self.tolerance, self.scale, LEFT_IN_A_ROOT)
         self.rate: Tensor = work.rate
         self.now, self.size, self.unsure = doubted(h, work, renewed)
         self.converged = torch.ones_like(self.rate, dtype=torch.bool)
@@ -55,7 +56,7 @@ class StageSolver:
             return torch.full_like(self.y, torch.nan)
         root = newton(
             residual(self.f, t, self.h, self.gamma, base),
-            self.factored.solve,
+            self.system.solve,
             self.f.rows(guess),
             lambda delta: self.tolerance.sizes(delta * self.scale),
             self.tolerance,
