@@ -1,0 +1,190 @@
+"""One problem by every contender: error, times in interleaved rounds, and times at equal error."""
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from operations import OfTorch
+from timing import interleaved, once
+from torch import Tensor
+
+import neuralode
+
+from .problem import Contender, Problem, RefusedError
+
+# Of the tolerance: what a contender is run at too, to say what it takes for an error that is not its own.
+LADDER = (10.0, 10**-0.5, 0.1, 10**-1.5)
+TIGHT = 1e-11
+MODES = ("forward", "gradient")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Rounds through all contenders, seconds that one may use of them, and the longest call that is tried again."""
+
+    rounds: int = 5
+    budget: float = 4.0
+    longest: float = 3.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """One tolerance: its error and seconds of processor time."""
+
+    tolerance: float
+    error: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contender on one problem; without figures where ``note`` says why.
+
+    Attributes:
+        error: the largest of all outputs, absolute; of a gradient |g - reference| / |reference|.
+        seconds, least, most: median, smallest and largest processor time, all threads (CUDA: time on the wall).
+        wall: median of the time on the wall.
+        ladder: other tolerances, and this one.
+    """
+
+    problem: str
+    mode: str
+    contender: str
+    per_sample: bool
+    error: float | None = None
+    seconds: float | None = None
+    least: float | None = None
+    most: float | None = None
+    wall: float | None = None
+    repeats: int = 0
+    ladder: list[Point] = field(default_factory=list)
+    note: str = ""
+
+
+def synchronised(problem: Problem, work: Callable[[float], Any]) -> Callable[[float], Any]:
+    """The work, done when it returns."""
+    if problem.y0.device.type != "cuda":
+        return work
+
+    def waited(tol: float) -> Any:
+        result = work(tol)
+        torch.cuda.synchronize()
+        return result
+
+    return waited
+
+
+def reference(problem: Problem, mode: str) -> Tensor:
+    """In float64 on the CPU, by another method of ours to a far tighter tolerance, eager."""
+    exact = problem.to(torch.float64)
+    tight = max(TIGHT, 1e-3 * problem.tol) if exact.y0.dim() > 2 else TIGHT
+
+    def solve(y0: Tensor) -> Tensor:
+        found: Tensor = neuralode.solve(
+            exact.field, exact.t_span, y0, t_eval=exact.times, args=exact.args, max_steps=10_000_000,
+            method="radau5" if exact.stiff else "dop853", **exact.tolerances(tight),
+            batch=("independent" if exact.stiff else "lockstep") if exact.batched else None,
+        ).y  # fmt: skip
+        return found
+
+    if mode == "forward":
+        with torch.no_grad():
+            return solve(exact.y0).reshape(-1)
+    loss = exact.total_loss(OfTorch, solve(exact.leaves[0]))
+    return torch.cat([part.reshape(-1) for part in torch.autograd.grad(loss, exact.leaves)])
+
+
+def miss(mode: str, found: Tensor, want: Tensor) -> float:
+    if mode == "forward":
+        return float((found - want).abs().max())
+    return float((found - want).norm() / want.norm())
+
+
+def rows_of(
+    problem: Problem, mode: str, contenders: Iterable[Contender], effort: Effort, say: Callable[[str], Any]
+) -> list[Row]:
+    """Every contender's row, in their order; those to which the problem is foreign have none."""
+    want = reference(problem, mode)
+    clock = "wall" if problem.y0.device.type == "cuda" else "processor"
+    rows: dict[str, Row] = {}
+    works: dict[str, Callable[[], Any]] = {}
+    tried: dict[str, tuple[Contender, Callable[[float], Any]]] = {}
+    for contender in contenders:
+        empty = Row(problem.name, mode, contender.name, contender.per_sample)
+        say(f"{problem.name} {mode} {contender.name}")
+        try:
+            work = synchronised(problem, getattr(contender, mode)(problem))
+            result = work(problem.tol)  # compiles
+        except RefusedError as reason:
+            if str(reason):
+                rows.setdefault(contender.name, replace(empty, note=str(reason)))
+            continue
+        except ImportError as reason:
+            rows.setdefault(contender.name, replace(empty, note=f"not installed: {reason}"))
+            continue
+        rows[contender.name] = replace(empty, error=miss(mode, contender.numbers(result), want))
+        works[contender.name] = partial(work, problem.tol)
+        tried[contender.name] = contender, work
+    for name, times in interleaved(works, effort.rounds, effort.budget).items():
+        seconds = getattr(times, clock)
+        rows[name] = replace(
+            rows[name], seconds=statistics.median(seconds), least=min(seconds), most=max(seconds),
+            wall=statistics.median(times.wall), repeats=len(seconds),
+        )  # fmt: skip
+    for name, (contender, work) in tried.items():
+        if rows[name].wall < effort.longest:
+            say(f"{problem.name} {mode} {name}, other tolerances")
+            rows[name] = replace(rows[name], ladder=ladder_of(problem, rows[name], contender, work, want, clock))
+    return list(rows.values())
+
+
+def ladder_of(
+    problem: Problem, row: Row, contender: Contender, work: Callable[[float], Any], want: Tensor, clock: str
+) -> list[Point]:
+    """The row's own point and those of other tolerances that the code can reach."""
+    points = [Point(problem.tol, row.error, row.seconds)]
+    for factor in LADDER:
+        tol = factor * problem.tol
+        try:
+            error = miss(row.mode, contender.numbers(work(tol)), want)
+            inside = max(1, round(0.02 / row.wall))
+            again = 3 if row.wall < 0.1 else 1
+            seconds = [once(partial(work, tol), inside)[clock == "wall"] for _ in range(again)]
+        except Exception as reason:  # noqa: BLE001 - float32 has no such digits: every code says so in its own way
+            if not isinstance(reason, (RefusedError, RuntimeError, AssertionError, ArithmeticError, ValueError)):
+                raise
+            continue
+        if math.isfinite(error):
+            points.append(Point(tol, error, statistics.median(seconds)))
+    return sorted(points, key=lambda point: point.tolerance)
+
+
+def seconds_at(error: float, ladder: Sequence[Point]) -> float:
+    """What an error costs, by a straight line of log time over log error through a ladder."""
+    errors, seconds = np.log([p.error for p in ladder]), np.log([p.seconds for p in ladder])
+    if np.ptp(errors) == 0.0:
+        return float(np.exp(seconds.mean()))
+    slope, start = np.polyfit(errors, seconds, 1)
+    return float(np.exp(start + slope * math.log(error)))
+
+
+def ratio(theirs: Row, ours: Row) -> float | None:
+    """Their time over ours at the same tolerance."""
+    return None if theirs.seconds is None or ours.seconds is None else theirs.seconds / ours.seconds
+
+
+def ratio_at_equal_error(theirs: Row, ours: Row) -> float | None:
+    """Their time over ours for the error that ours has, or what both ladders reach that is nearest to it."""
+    if min(len(theirs.ladder), len(ours.ladder)) < 3 or ours.error is None:
+        return None
+    errors = [[point.error for point in row.ladder] for row in (theirs, ours)]
+    low, high = max(map(min, errors)), min(map(max, errors))
+    if not 0.0 < low <= high:
+        return None
+    error = min(max(ours.error, low), high)
+    return seconds_at(error, theirs.ladder) / seconds_at(error, ours.ladder)
