@@ -1,4 +1,3 @@
-# ruff: noqa: T201
 """How fast, and how right? neuralode beside torchdiffeq, torchode, diffrax and SciPy, in one process on one thread.
 
 Usage: python speed.py [--problems P1 P2 ...] [--tables forward gradient first scaling threads] [--quick]
@@ -25,13 +24,17 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--problems", nargs="+", metavar="P", help="P1 … P8, or one of a kind as P3-64; all")
-    parser.add_argument("--tables", nargs="+", metavar="T", help="forward gradient first scaling threads; all")
+    parser.add_argument(
+        "--tables", nargs="+", metavar="T", help="forward gradient first scaling threads; all"
+    )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=("float32", "float64"))
     parser.add_argument("--out", type=Path, default=Path())
-    parser.add_argument("--first", nargs=3, help=argparse.SUPPRESS)  # what the table `first` calls
+    parser.add_argument(
+        "--child", nargs="+", help=argparse.SUPPRESS
+    )  # what tables run in processes of their own
     return parser.parse_args()
 
 
@@ -40,6 +43,8 @@ def limit_threads(threads: int) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)
     if threads == 1:
         os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    elif hasattr(os, "sched_setaffinity"):  # XLA takes all processors that it may run on
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
 def main() -> None:

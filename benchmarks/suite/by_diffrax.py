@@ -51,7 +51,9 @@ class Diffrax:
     def forward(self, problem: Problem) -> Callable[[float], Any]:
         if self.adjoint != Diffrax.adjoint:
             raise RefusedError("")
-        return self.compiled(problem, lambda y0, args, params, tol: (self.solution(problem, y0, args, params, tol),))
+        return self.compiled(
+            problem, lambda y0, args, params, tol: (self.solution(problem, y0, args, params, tol),)
+        )
 
     def gradient(self, problem: Problem) -> Callable[[float], Any]:
         def loss(y0: Any, args: Any, params: Any, tol: Any) -> Any:

@@ -54,5 +54,3 @@ def nothing(problem: Problem) -> Callable[[float], Any]:
 def contenders() -> Iterator[Contender]:
     yield Contender("torchdiffeq", forward, gradient(adjoint=False), flat, per_sample=False)
     yield Contender("torchdiffeq, adjoint", nothing, gradient(adjoint=True), flat, per_sample=False)
-
-

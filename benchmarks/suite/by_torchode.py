@@ -24,7 +24,10 @@ def solving(problem: Problem, y0: Tensor, tol: float) -> Tensor:
 
     term = torchode.ODETerm(f)
     controller = torchode.IntegralController(term=term, **problem.tolerances(tol))
-    solver = torchode.AutoDiffAdjoint(torchode.Dopri5(term=term), controller)
+    # Steps held constant in the gradient, as by the other codes; through their choice it is far off in float32.
+    solver = torchode.AutoDiffAdjoint(
+        torchode.Dopri5(term=term), controller, backprop_through_step_size_control=False
+    )
     times = problem.times.to(y0).expand(len(rows), -1)
     found = solver.solve(torchode.InitialValueProblem(y0=rows.reshape(len(rows), size), t_eval=times))
     if bool((found.status != 0).any()):

@@ -22,7 +22,10 @@ CACHES = {
     "NEURALODE_CACHE": "neuralode",
     "JAX_COMPILATION_CACHE_DIR": "jax",
 }
-ALWAYS = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
+ALWAYS = {
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def measure_here(name: str, contender: str, mode: str, quick: bool) -> None:
         for one in by:
             try:
                 work = getattr(one, mode)(made)
-            except Exception:  # noqa: BLE001, S112 - the other of that name takes it
+            except Exception:  # noqa: BLE001 - the other of that name takes it
                 continue
             start = time.perf_counter()
             work(made.tol)
@@ -57,7 +60,7 @@ def measure_here(name: str, contender: str, mode: str, quick: bool) -> None:
 
 def in_fresh_process(name: str, contender: str, mode: str, quick: bool, caches: Path) -> tuple[float, float]:
     places = {variable: str(caches / folder) for variable, folder in CACHES.items()}
-    command = [sys.executable, str(SCRIPT), "--first", name, contender, mode]
+    command = [sys.executable, str(SCRIPT), "--child", "first", name, contender, mode]
     done = subprocess.run(
         [*command, "--quick"] if quick else command, env={**os.environ, **places, **ALWAYS}, capture_output=True,
         text=True, check=True,

@@ -21,6 +21,7 @@ from .problem import Contender, Problem, RefusedError
 LADDER = (10.0, 10**-0.5, 0.1, 10**-1.5)
 TIGHT = 1e-11
 MODES = ("forward", "gradient")
+FAILURES = (RefusedError, RuntimeError, AssertionError, ArithmeticError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def rows_of(
                 rows.setdefault(contender.name, replace(empty, note=str(reason)))
             continue
         except ImportError as reason:
-            rows.setdefault(contender.name, replace(empty, note=f"not installed: {reason}"))
+            rows.setdefault(contender.name, replace(empty, note=str(reason)))
             continue
         rows[contender.name] = replace(empty, error=miss(mode, contender.numbers(result), want))
         works[contender.name] = partial(work, problem.tol)
@@ -139,7 +140,9 @@ def rows_of(
     for name, (contender, work) in tried.items():
         if rows[name].wall < effort.longest:
             say(f"{problem.name} {mode} {name}, other tolerances")
-            rows[name] = replace(rows[name], ladder=ladder_of(problem, rows[name], contender, work, want, clock))
+            rows[name] = replace(
+                rows[name], ladder=ladder_of(problem, rows[name], contender, work, want, clock)
+            )
     return list(rows.values())
 
 
@@ -155,9 +158,7 @@ def ladder_of(
             inside = max(1, round(0.02 / row.wall))
             again = 3 if row.wall < 0.1 else 1
             seconds = [once(partial(work, tol), inside)[clock == "wall"] for _ in range(again)]
-        except Exception as reason:  # noqa: BLE001 - float32 has no such digits: every code says so in its own way
-            if not isinstance(reason, (RefusedError, RuntimeError, AssertionError, ArithmeticError, ValueError)):
-                raise
+        except FAILURES:  # float32 has no such digits, and every code says so in its own way
             continue
         if math.isfinite(error):
             points.append(Point(tol, error, statistics.median(seconds)))

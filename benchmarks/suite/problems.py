@@ -97,7 +97,14 @@ def images(small: bool) -> Problem:
     case = convolution(small, batch=128)
     title = f"convolutional block 64 x 7 x 7, {len(case.y0)} samples"
     return Problem(
-        "P5", title, one_or_more(block), case.t_span, case.y0, case.tol, params=case.params, loss=at_end(squares)
+        "P5",
+        title,
+        one_or_more(block),
+        case.t_span,
+        case.y0,
+        case.tol,
+        params=case.params,
+        loss=at_end(squares),
     )
 
 
@@ -153,7 +160,9 @@ MADE: dict[str, Callable[[bool], Problem]] = {
     "P1": lambda small: hunt(10.0 if small else 100.0, 100),
     "P2": lambda small: oscillators("P2", torch.linspace(1, 10, 8 if small else 256).double(), 10.0),
     "P2b": lambda small: oscillators(
-        "P2b", shuffled(torch.logspace(-1, 1.0 if small else math.log10(31), 8 if small else 4096).double()), 10.0
+        "P2b",
+        shuffled(torch.logspace(-1, 1.0 if small else math.log10(31), 8 if small else 4096).double()),
+        10.0,
     ),
     "P3-64": lambda small: spirals(64, small),
     "P3-4096": lambda small: spirals(4096, small),

@@ -10,9 +10,9 @@ import torch
 from gradient_cases import dense, perceptron, seeded, squares
 from timing import once
 
+from .measure import FAILURES, synchronised
 from .memory import peak
-from .measure import synchronised
-from .problem import Contender, Problem, RefusedError
+from .problem import Contender, Problem
 from .problems import at_end, hunt, spirals
 
 NAMES = ("fused", "eager", "torchdiffeq", "diffrax vmap", "diffrax")
@@ -82,7 +82,9 @@ def exponent(sizes: Sequence[int], values: Sequence[float | None]) -> float | No
     return float(np.polyfit(x, y, 1)[0])
 
 
-def growth_of(scale: Scale, contender: Contender, dtype: torch.dtype, device: str, say: Callable[[str], Any]) -> Growth:
+def growth_of(
+    scale: Scale, contender: Contender, dtype: torch.dtype, device: str, say: Callable[[str], Any]
+) -> Growth:
     """One contender up the ladder, until a call is to take too long; best of three calls where they are short."""
     found, note = Growth(scale.name, contender.name), ""
     precise = torch.float64 if scale.name == "steps" else dtype
@@ -99,8 +101,8 @@ def growth_of(scale: Scale, contender: Contender, dtype: torch.dtype, device: st
             times = [once(work)]
             while len(times) < 3 and times[0][1] < 1.0:
                 times.append(once(work))
-        except (RefusedError, RuntimeError, AssertionError, RecursionError) as reason:
-            note = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
+        except FAILURES as reason:
+            note = str(reason).partition("\n")[0]
             break
         found.sizes.append(size)
         found.seconds.append(min(wall if device != "cpu" else processor for processor, wall in times))
@@ -116,5 +118,7 @@ def growths(
 ) -> list[Growth]:
     """Those of every scale and contender; where a name is that of two, of the one that takes the problem."""
     taking = [contender for contender in contenders if contender.name in NAMES]
-    found = [growth_of(scale, contender, dtype, device, say) for scale in scales(quick) for contender in taking]
-    return [growth for growth in found if growth.sizes or growth.note != "RefusedError"]
+    found = [
+        growth_of(scale, contender, dtype, device, say) for scale in scales(quick) for contender in taking
+    ]
+    return [growth for growth in found if growth.sizes or growth.note]

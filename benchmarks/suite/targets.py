@@ -23,20 +23,31 @@ class Promise:
     least: Mapping[str, float]
 
 
-def by_problem(*values: float | None) -> dict[str, float]:
-    names = [name for name in COLUMNS if name != "P5"]
-    return {name: value for name, value in zip(names, values, strict=True) if value is not None}
-
-
+FUSED, EAGER = ("fused",), ("eager", "eager, lockstep")
 PROMISES = (
-    Promise("fused, forward, diffrax vmap", ("fused",), "forward", VMAP, by_problem(None, 15, 50, 4, 6, 2.3, 50)),
-    Promise("fused, forward, diffrax as one system", ("fused",), "forward", JOINT, by_problem(6, 15, None, 2.5, 2.5, 1.6, None)),
-    Promise("fused, forward, torchdiffeq", ("fused",), "forward", DIFFEQ, by_problem(3000, 1000, 300, 80, 9, 8, 80)),
-    Promise("fused, gradient, diffrax's best", ("fused",), "gradient", ANY_DIFFRAX, by_problem(None, None, None, 10, 5, 3, None)),
-    Promise("fused, gradient, torchdiffeq's best", ("fused",), "gradient", ANY_DIFFEQ, by_problem(None, None, None, 60, 7, 3.5, None)),
-    Promise("eager, forward, torchdiffeq", ("eager", "eager, lockstep"), "forward", DIFFEQ, {"P1": 3, "P3-64": 3, "P4": 1.05, "P5": 1.4}),
+    Promise(
+        "fused, forward, diffrax vmap", FUSED, "forward", VMAP,
+        {"P2": 15, "P2b": 50, "P3-64": 4, "P3-4096": 6, "P4": 2.3, "P6": 50},
+    ),
+    Promise(
+        "fused, forward, diffrax as one system", FUSED, "forward", JOINT,
+        {"P1": 6, "P2": 15, "P3-64": 2.5, "P3-4096": 2.5, "P4": 1.6},
+    ),
+    Promise(
+        "fused, forward, torchdiffeq", FUSED, "forward", DIFFEQ,
+        {"P1": 3000, "P2": 1000, "P2b": 300, "P3-64": 80, "P3-4096": 9, "P4": 8, "P6": 80},
+    ),
+    Promise(
+        "fused, gradient, diffrax's best", FUSED, "gradient", ANY_DIFFRAX, {"P3-64": 10, "P3-4096": 5, "P4": 3}
+    ),
+    Promise(
+        "fused, gradient, torchdiffeq's best", FUSED, "gradient", ANY_DIFFEQ, {"P3-64": 60, "P3-4096": 7, "P4": 3.5}
+    ),
+    Promise(
+        "eager, forward, torchdiffeq", EAGER, "forward", DIFFEQ, {"P1": 3, "P3-64": 3, "P4": 1.05, "P5": 1.4}
+    ),
     Promise("eager, forward, torchode", ("eager",), "forward", ("torchode",), {"P2": 1.3}),
-    Promise("eager, gradient, torchdiffeq's best", ("eager", "eager, lockstep"), "gradient", ANY_DIFFEQ, {"P3-64": 1.4}),
+    Promise("eager, gradient, torchdiffeq's best", EAGER, "gradient", ANY_DIFFEQ, {"P3-64": 1.4}),
 )  # fmt: skip
 
 
@@ -108,6 +119,8 @@ def bounds(calls: Sequence[FirstCall], overhead: float | None) -> Iterator[Bound
     if fused:
         cold, again = max(fused, key=lambda call: call.cold), max(fused, key=lambda call: call.again)
         yield Bound(f"first call, cold ({cold.problem} {cold.mode})", cold.cold, 5.0)
-        yield Bound(f"first call of an f from the disk's cache ({again.problem} {again.mode})", again.again, 0.1)
+        yield Bound(
+            f"first call of an f from the disk's cache ({again.problem} {again.mode})", again.again, 0.1
+        )
     if overhead is not None:
         yield Bound("one call of a solve of one step", overhead, 20e-6)
