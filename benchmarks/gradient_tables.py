@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gradient_cases import Case
-from markdown import markdown
+from markdown_table import markdown
 
 CODES = ("neuralode", "torchdiffeq", "diffrax")
 

@@ -8,7 +8,7 @@ Measures for the first four problems the error of every gradient against a tight
 products with its Jacobian, peak memory and processor time; for the others how far what walks the path back drifts;
 and the memory against the number of steps. Writes gradients.json, gradients_costs.png, gradients_drift.png and
 gradients_memory.png into the folder, and prints the tables in Markdown. torchdiffeq and diffrax take part where they
-are installed. Times leave out what diffrax compiles. --quick: small problems, seconds.
+are installed (the extra `bench` has them). Times leave out what diffrax compiles. --quick: small problems, seconds.
 """
 
 import argparse

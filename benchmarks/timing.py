@@ -30,16 +30,16 @@ def once(work: Callable[[], Any], inside: int = 1) -> tuple[float, float]:
 
 
 def interleaved(works: Mapping[K, Callable[[], Any]], rounds: int, budget: float) -> dict[K, Times]:
-    """Rounds through all works; one that has used ``budget`` seconds rests from then on. Each is warm already."""
+    """Rounds through all works; one that has used ``budget`` seconds of the processor rests. Each is warm already."""
     found = {key: Times() for key in works}
     inside: dict[K, int] = {}
     for _ in range(rounds):
         for key, work in works.items():
             times = found[key]
-            if sum(times.wall) * inside.get(key, 1) >= budget:
+            if sum(times.processor) * inside.get(key, 1) >= budget:
                 continue
             if key not in inside:
-                inside[key] = max(1, round(LEAST / max(1e-6, once(work)[1])))
+                inside[key] = max(1, round(LEAST / max(1e-6, once(work)[0])))
             processor, wall = once(work, inside[key])
             times.processor.append(processor)
             times.wall.append(wall)

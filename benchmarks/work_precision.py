@@ -4,7 +4,8 @@
 Usage: python work_precision.py [--tolerances 1e-4 1e-6 1e-8] [--problems orbit] [--methods dopri5 tsit5] [--out FOLDER]
 
 Prints what each method needs for an error of 1e-6, and that over what the best of SciPy's needs; writes
-work_precision.json and work_precision.png into the folder. torchdiffeq and diffrax take part where they are installed.
+work_precision.json and work_precision.png into the folder. torchdiffeq and diffrax take part where they are installed
+(the extra `bench` has them).
 Times leave out what diffrax compiles; evaluations leave out those inside Jacobians, but for diffrax, where every call
 of f counts.
 """

@@ -17,25 +17,24 @@ REFUSALS = (neuralode.SolverError, NotImplementedError, ValueError, TypeError)
 
 @dataclass(frozen=True)
 class Ours:
-    """One backend with one way of stepping a batch."""
+    """One backend with one way of stepping a batch; what is no batch is solved as one system."""
 
     backend: str
-    batch: str | None
+    batch: str = "independent"
     method: str = "dopri5"
 
     def solve(self, problem: Problem, y0: Tensor, tol: float) -> Any:
         try:
             return neuralode.solve(
                 problem.field, problem.t_span, y0, t_eval=problem.times, args=problem.args, method=self.method,
-                batch=self.batch, backend=self.backend, **problem.tolerances(tol),
+                batch=self.batch if problem.batched else None, backend=self.backend, **problem.tolerances(tol),
             )  # fmt: skip
         except REFUSALS as error:
             raise RefusedError(str(error).splitlines()[0]) from error
 
     def check(self, problem: Problem) -> None:
-        if problem.batched != (self.batch is not None):
-            raise RefusedError("")
-        if problem.stiff != (self.method != "dopri5"):
+        foreign = self.batch == "lockstep" and not problem.batched
+        if foreign or problem.stiff != (self.method != "dopri5"):
             raise RefusedError("")
 
     def forward(self, problem: Problem) -> Callable[[float], Any]:
@@ -43,7 +42,7 @@ class Ours:
 
         def work(tol: float) -> Any:
             with torch.no_grad():
-                return self.solve(problem, problem.y0, tol).y
+                return (self.solve(problem, problem.y0, tol).y,)
 
         return work
 
@@ -57,18 +56,12 @@ class Ours:
         return work
 
 
-def contender(name: str, ours: Ours) -> Contender:
-    def numbers(result: Any) -> Tensor:
-        return flat(result if isinstance(result, tuple) else [result])
-
-    return Contender(name, ours.forward, ours.gradient, numbers, ours.batch != "lockstep")
-
-
 def contenders() -> Iterator[Contender]:
-    """Of each problem those that fit it refuse the rest without a word."""
+    """Fused, eager, and eager methods for what is stiff."""
     for backend in ("fused", "eager"):
-        yield contender(backend, Ours(backend, None))
-        yield contender(backend, Ours(backend, "independent"))
-        yield contender(f"{backend}, lockstep", Ours(backend, "lockstep"))
+        for name, batch in ((backend, "independent"), (f"{backend}, lockstep", "lockstep")):
+            by = Ours(backend, batch)
+            yield Contender(name, by.forward, by.gradient, flat, batch != "lockstep")
     for method in ("bdf", "radau5", "kvaerno5"):
-        yield contender(f"eager {method}", Ours("eager", "independent", method))
+        by = Ours("eager", method=method)
+        yield Contender(f"eager {method}", by.forward, by.gradient, flat, per_sample=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from operations import OfTorch
-from timing import interleaved, once
+from timing import LEAST, interleaved, once
 from torch import Tensor
 
 import neuralode
@@ -26,7 +26,7 @@ FAILURES = (RefusedError, RuntimeError, AssertionError, ArithmeticError, ValueEr
 
 @dataclass(frozen=True)
 class Effort:
-    """Rounds through all contenders, seconds that one may use of them, and the longest call that is tried again."""
+    """Rounds through all contenders, seconds that each may use of them, and the longest call that has a ladder."""
 
     rounds: int = 5
     budget: float = 4.0
@@ -123,10 +123,7 @@ def rows_of(
             result = work(problem.tol)  # compiles
         except RefusedError as reason:
             if str(reason):
-                rows.setdefault(contender.name, replace(empty, note=str(reason)))
-            continue
-        except ImportError as reason:
-            rows.setdefault(contender.name, replace(empty, note=str(reason)))
+                rows[contender.name] = replace(empty, note=str(reason))
             continue
         rows[contender.name] = replace(empty, error=miss(mode, contender.numbers(result), want))
         works[contender.name] = partial(work, problem.tol)
@@ -138,7 +135,7 @@ def rows_of(
             wall=statistics.median(times.wall), repeats=len(seconds),
         )  # fmt: skip
     for name, (contender, work) in tried.items():
-        if rows[name].wall < effort.longest:
+        if rows[name].seconds < effort.longest:
             say(f"{problem.name} {mode} {name}, other tolerances")
             rows[name] = replace(
                 rows[name], ladder=ladder_of(problem, rows[name], contender, work, want, clock)
@@ -155,8 +152,8 @@ def ladder_of(
         tol = factor * problem.tol
         try:
             error = miss(row.mode, contender.numbers(work(tol)), want)
-            inside = max(1, round(0.02 / row.wall))
-            again = 3 if row.wall < 0.1 else 1
+            inside = max(1, round(2 * LEAST / row.seconds))
+            again = 3 if row.seconds < 0.1 else 1
             seconds = [once(partial(work, tol), inside)[clock == "wall"] for _ in range(again)]
         except FAILURES:  # float32 has no such digits, and every code says so in its own way
             continue

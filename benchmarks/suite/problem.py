@@ -89,7 +89,7 @@ class Contender:
     Attributes:
         name: as in the tables.
         forward, gradient: problem -> (tolerance -> result), the result not yet read back; each raises
-            ``RefusedError`` where it does not apply.
+            ``RefusedError`` where it does not apply, without a word where nobody would ask.
         numbers: result of either -> one flat float64 tensor: the outputs in the order (T, B, n), or the gradients.
         per_sample: whether each sample has its own step size.
     """

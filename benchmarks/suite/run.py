@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from .scaling import growths, scales
 from .tables import CAPTION, print_first_calls, print_growths, print_kept, print_rows, print_walls
 from .targets import bounds, kept
 
+QUICK = ("P1", "P3-64", "P5", "P7-van-der-Pol")
 TABLES = (*MODES, "first", "scaling", "threads")
 FIRST = (
     ("P1", "forward"), ("P2", "forward"), ("P3-64", "forward"), ("P4", "forward"), ("P6", "forward"),
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
         return
     tables = wanted("tables", options.tables, TABLES)
     wanted("problems", options.problems, {*MADE, *(name.split("-")[0] for name in MADE)})
-    report(options, tables, chosen(options.problems or list(MADE)))
+    report(options, tables, chosen(options.problems or (QUICK if options.quick else list(MADE))))
 
 
 def wanted(kind: str, given: Sequence[str] | None, known: Any) -> list[str]:
@@ -126,7 +127,7 @@ def measured(
 
 def call_overhead(taking: Sequence[Contender]) -> float | None:
     """Seconds of a fused solve of next to nothing."""
-    made = replace(hunt(1e-3, 2).to(torch.float32))
+    made = hunt(1e-3, 2).to(torch.float32)
     fused = next(one for one in taking if one.name == "fused")
     work = fused.forward(made)
     try:

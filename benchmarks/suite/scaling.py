@@ -116,7 +116,7 @@ def growth_of(
 def growths(
     quick: bool, contenders: Iterable[Contender], dtype: torch.dtype, device: str, say: Callable[[str], Any]
 ) -> list[Growth]:
-    """Those of every scale and contender; where a name is that of two, of the one that takes the problem."""
+    """Those of every scale and contender that takes it."""
     taking = [contender for contender in contenders if contender.name in NAMES]
     found = [
         growth_of(scale, contender, dtype, device, say) for scale in scales(quick) for contender in taking

@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from markdown import markdown
+from markdown_table import markdown
 
 from .first_call import FirstCall
 from .measure import Row, ratio, ratio_at_equal_error
@@ -100,7 +100,7 @@ def print_first_calls(found: Sequence[FirstCall]) -> None:
         "\n**First call** in a fresh process, seconds on the wall: nothing cached, and from the disk's cache\n"
     )
     markdown(
-        ("", "mode", "", "cold", "from the cache", "the next f, from the cache"),
+        ("", "mode", "", "cold", "from the disk's cache", "the next f, from the disk's cache"),
         [
             (
                 call.problem,
