@@ -8,45 +8,49 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-SCRIPT, PAGE = ROOT / "benchmarks" / "speed.py", ROOT / "docs" / "speed.md"
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "speed.py"
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    out = tmp_path_factory.mktemp("speed")
-    command = [sys.executable, str(SCRIPT), "--quick", "--problems", "P1", "P3-64", "--out", str(out)]
-    command += ["--tables", "forward", "gradient", "scaling"]
+def run(out, *arguments):
+    """(JSON, what was printed, the pictures' names)."""
+    command = [sys.executable, str(SCRIPT), "--quick", "--out", str(out), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     pictures = sorted(path.stem for path in out.glob("*.png"))
     return json.loads((out / "speed.json").read_text()), done.stdout, pictures
 
 
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("speed"), "--problems", "P3-64", "--tables", "forward", "gradient")
+
+
 def test_every_row_has_figures_or_says_why_not(found):
     rows = found[0]["rows"]
-    assert {row["problem"] for row in rows} == {"P1", "P3-64"}
     assert {"fused", "eager"} <= {row["contender"] for row in rows}
     assert [row for row in rows if (row["seconds"] is None) != bool(row["note"])] == []
     assert all(row["least"] <= row["seconds"] <= row["most"] for row in rows if row["seconds"])
 
 
 def test_errors_are_those_of_the_tolerance(found):
-    """A thousand tolerances: float32, and what stretches an error along the path."""
-    rows = [row for row in found[0]["rows"] if row["mode"] == "forward" and row["error"] is not None]
-    assert len(rows) >= 4
-    assert [row for row in rows if not row["error"] < 1e3 * {"P1": 1e-6, "P3-64": 1e-5}[row["problem"]]] == []
-
-
-def test_eager_time_grows_with_the_steps(found):
-    growth = next(g for g in found[0]["scaling"] if g["scale"] == "steps" and g["contender"] == "eager")
-    assert growth["sizes"] == [10, 30, 100] and len(growth["seconds"]) == 3
-    assert growth["seconds"][-1] > growth["seconds"][0]
+    """A few thousand tolerances: float32, and what stretches an error along the path, and its gradient."""
+    errors = [row["error"] for row in found[0]["rows"] if row["error"] is not None]
+    assert len(errors) >= 4 and max(errors) < 0.05
 
 
 def test_tables_and_pictures(found):
     _, printed, pictures = found
-    assert pictures == ["speed_errors", "speed_scaling", "speed_times"]
-    assert "| eager | one for all |" in printed and "**Scaling over batch**" in printed
+    assert {"speed_errors", "speed_times"} <= set(pictures)
+    assert "| eager | per sample |" in printed
+
+
+@pytest.mark.slow
+def test_all_tables(tmp_path):
+    content, printed, pictures = run(tmp_path)
+    assert "speed_scaling" in pictures and "**First call**" in printed
+    growths = {(g["scale"], g["contender"]): g for g in content["scaling"]}
+    steps = growths["steps", "eager"]
+    assert steps["sizes"] == [10, 30, 100] and steps["seconds"][-1] > steps["seconds"][0]
+    assert {row["problem"] for row in content["rows"]} == {"P1", "P3-64", "P5", "P7-van-der-Pol"}
 
 
 def test_a_target_is_judged_at_equal_error():
