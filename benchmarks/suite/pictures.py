@@ -1,13 +1,12 @@
 """The pictures of speed.py."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from neuralode.plot.style import BLUE, GREEN, GREY, RED, figure, save
 
 from .measure import Row
-from .problem import Problem
 from .scaling import Growth, Scale
 
 PINK, SKY = "#CC79A7", "#56B4E9"
@@ -64,17 +63,18 @@ def draw_times(path: Path, rows: Sequence[Row]) -> Path:
         return save(made, path)
 
 
-def draw_errors(path: Path, rows: Sequence[Row], problems: Mapping[str, Problem]) -> Path | None:
+def draw_errors(path: Path, rows: Sequence[Row]) -> Path | None:
     """A panel a problem and mode: time over error through the tolerances, the problem's own marked."""
-    cells = list(dict.fromkeys((row.problem, row.mode) for row in rows if len(row.ladder) > 1))
+    timed = [row for row in rows if row.seconds is not None]
+    cells = list(dict.fromkeys((row.problem, row.mode) for row in timed if len(row.ladder) > 1))
     if not cells:
         return None
     columns = min(4, len(cells))
     lines = -(-len(cells) // columns)
     with figure(lines, columns, (3.3 * columns, 2.7 * lines + 0.9)) as (made, axes):
         for ax, cell in zip(axes.flat, cells, strict=False):
-            for row in rows:
-                if (row.problem, row.mode) != cell or not row.ladder:
+            for row in timed:
+                if (row.problem, row.mode) != cell:
                     continue
                 points = sorted((point.tolerance, point.error, 1e3 * point.seconds) for point in row.ladder)
                 look = LOOKS[row.contender]

@@ -109,7 +109,7 @@ def report(options: argparse.Namespace, tables: Sequence[str], names: Sequence[s
             "bounds": [{**asdict(bound), "met": bound.met} for bound in limits], "notes": notes,
         },
     )  # fmt: skip
-    draw(options.out, rows, problems, ladders, grown)
+    draw(options.out, rows, ladders, grown)
 
 
 def measured(
@@ -137,10 +137,10 @@ def call_overhead(taking: Sequence[Contender]) -> float | None:
     return interleaved({"call": lambda: work(made.tol)}, 5, 2.0)["call"].middle()
 
 
-def draw(out: Path, rows: Sequence[Row], problems: dict[str, Problem], ladders: Any, grown: Any) -> None:
+def draw(out: Path, rows: Sequence[Row], ladders: Any, grown: Any) -> None:
     if rows:
         draw_times(out / "speed_times.png", rows)
-        draw_errors(out / "speed_errors.png", rows, problems)
+        draw_errors(out / "speed_errors.png", rows)
         draw_widths(out / "speed_widths.png", rows)
     if grown:
         draw_scaling(out / "speed_scaling.png", ladders, grown)
