@@ -65,3 +65,10 @@ def contenders() -> Iterator[Contender]:
     for method in ("bdf", "radau5", "kvaerno5"):
         by = Ours("eager", method=method)
         yield Contender(f"eager {method}", by.forward, by.gradient, flat, per_sample=True)
+
+
+def taken(problem: Problem) -> str:
+    """The engine that backend="auto" takes, and what it says of its choice."""
+    with torch.no_grad():
+        report = Ours("auto").solve(problem, problem.y0, problem.tol).report
+    return ", ".join(f"{name}: {value}" for name, value in report.items()) or "eager"

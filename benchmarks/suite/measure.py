@@ -102,75 +102,86 @@ def reference(problem: Problem, mode: str) -> Tensor:
     return torch.cat([part.reshape(-1) for part in torch.autograd.grad(loss, exact.leaves)])
 
 
-def miss(mode: str, found: Tensor, want: Tensor) -> float:
-    if mode == "forward":
-        return float((found - want).abs().max())
-    return float((found - want).norm() / want.norm())
+@dataclass(frozen=True)
+class Race:
+    """All contenders at one problem.
+
+    Attributes:
+        want: the reference.
+        clock: "processor", or "wall" where the processor is not what works.
+    """
+
+    problem: Problem
+    mode: str
+    want: Tensor
+    clock: str
+
+    def miss(self, found: Tensor) -> float:
+        if self.mode == "forward":
+            return float((found - self.want).abs().max())
+        return float((found - self.want).norm() / self.want.norm())
+
+    def enter(self, contender: Contender) -> tuple[Row | None, Callable[[float], Any] | None]:
+        """Its row with the error alone and its work, compiled by a first call; no row where it is foreign here."""
+        empty = Row(self.problem.name, self.mode, contender.name, contender.per_sample)
+        try:
+            work = synchronised(self.problem, getattr(contender, self.mode)(self.problem))
+            error = self.miss(contender.numbers(work(self.problem.tol)))
+        except RefusedError as reason:
+            return (replace(empty, note=str(reason)) if str(reason) else None), None
+        return replace(empty, error=error), work
+
+    def ladder(
+        self, row: Row, contender: Contender, work: Callable[[float], Any], budget: float
+    ) -> list[Point]:
+        """The row's own point and those of other tolerances that the code can reach, while the budget lasts."""
+        points = [Point(self.problem.tol, row.error, row.seconds)]
+        inside = max(1, round(2 * LEAST / row.seconds))
+        until = time.process_time() + budget
+        for factor in LADDER:
+            tol = factor * self.problem.tol
+            if time.process_time() > until:
+                break
+            try:
+                error = self.miss(contender.numbers(work(tol)))
+                both = [once(partial(work, tol), inside) for _ in range(3 if row.seconds < 0.1 else 1)]
+            except FAILURES:  # float32 has no such digits, and every code says so in its own way
+                continue
+            if math.isfinite(error):
+                seconds = statistics.median(times[self.clock == "wall"] for times in both)
+                points.append(Point(tol, error, seconds))
+        return sorted(points, key=lambda point: point.tolerance)
 
 
 def rows_of(
     problem: Problem, mode: str, contenders: Iterable[Contender], effort: Effort, say: Callable[[str], Any]
 ) -> list[Row]:
     """Every contender's row, in their order; those to which the problem is foreign have none."""
-    want = reference(problem, mode)
     clock = "wall" if problem.y0.device.type == "cuda" else "processor"
-    rows: dict[str, Row] = {}
-    works: dict[str, Callable[[], Any]] = {}
-    tried: dict[str, tuple[Contender, Callable[[float], Any]]] = {}
+    say(f"{problem.name} {mode} reference")
+    race = Race(problem, mode, reference(problem, mode), clock)
+    rows: dict[Contender, Row] = {}
+    works: dict[Contender, Callable[[float], Any]] = {}
     for contender in contenders:
-        empty = Row(problem.name, mode, contender.name, contender.per_sample)
-        say(f"{problem.name} {mode} {contender.name}")
-        try:
-            work = synchronised(problem, getattr(contender, mode)(problem))
-            result = work(problem.tol)  # compiles
-        except RefusedError as reason:
-            if str(reason):
-                rows[contender.name] = replace(empty, note=str(reason))
-            continue
-        rows[contender.name] = replace(empty, error=miss(mode, contender.numbers(result), want))
-        works[contender.name] = partial(work, problem.tol)
-        tried[contender.name] = contender, work
-    for name, times in interleaved(works, effort.rounds, effort.budget).items():
+        row, work = race.enter(contender)
+        if row is not None:
+            say(f"{problem.name} {mode} {contender.name}")
+            rows[contender] = row
+        if work is not None:
+            works[contender] = work
+    ready = {contender: partial(work, problem.tol) for contender, work in works.items()}
+    for contender, times in interleaved(ready, effort.rounds, effort.budget).items():
         seconds = getattr(times, clock)
-        rows[name] = replace(
-            rows[name], seconds=statistics.median(seconds), least=min(seconds), most=max(seconds),
+        rows[contender] = replace(
+            rows[contender], seconds=statistics.median(seconds), least=min(seconds), most=max(seconds),
             wall=statistics.median(times.wall), repeats=len(seconds),
         )  # fmt: skip
-    for name, (contender, work) in tried.items():
-        if rows[name].seconds < effort.longest:
-            say(f"{problem.name} {mode} {name}, other tolerances")
-            rows[name] = replace(
-                rows[name], ladder=ladder_of(problem, rows[name], contender, work, want, clock)
-            )
+    for contender, work in works.items():
+        row = rows[contender]
+        if row.seconds < effort.longest:
+            say(f"{problem.name} {mode} {contender.name}, other tolerances")
+            rows[contender] = replace(row, ladder=race.ladder(row, contender, work, effort.budget))
     return list(rows.values())
-
-
-def ladder_of(
-    problem: Problem,
-    row: Row,
-    contender: Contender,
-    work: Callable[[float], Any],
-    want: Tensor,
-    clock: str,
-    budget: float,
-) -> list[Point]:
-    """The row's own point and those of other tolerances that the code can reach, while the budget lasts."""
-    points = [Point(problem.tol, row.error, row.seconds)]
-    until = time.process_time() + budget
-    for factor in LADDER:
-        if time.process_time() > until:
-            break
-        tol = factor * problem.tol
-        try:
-            error = miss(row.mode, contender.numbers(work(tol)), want)
-            inside = max(1, round(2 * LEAST / row.seconds))
-            again = 3 if row.seconds < 0.1 else 1
-            seconds = [once(partial(work, tol), inside)[clock == "wall"] for _ in range(again)]
-        except FAILURES:  # float32 has no such digits, and every code says so in its own way
-            continue
-        if math.isfinite(error):
-            points.append(Point(tol, error, statistics.median(seconds)))
-    return sorted(points, key=lambda point: point.tolerance)
 
 
 def seconds_at(error: float, ladder: Sequence[Point]) -> float:

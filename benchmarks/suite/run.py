@@ -18,6 +18,7 @@ import neuralode
 from neuralode.whole import write_json
 
 from . import first_call, threads
+from .by_neuralode import taken
 from .contenders import contenders
 from .measure import MODES, Effort, Row, rows_of
 from .pictures import draw_errors, draw_scaling, draw_times, draw_widths
@@ -121,6 +122,8 @@ def measured(
             continue
         rows = rows_of(made, mode, taking, effort, say)
         print_rows(made, mode, rows)
+        if name.startswith("P8-"):
+            print(f'\nbackend="auto" takes {taken(made)}')
         found += rows
     return found
 
