@@ -16,7 +16,7 @@ NOTHING = "—"
 CAPTION = """
 Times are of the processor, all threads, milliseconds: the median of interleaved rounds, and the least and the most.
 "error" is the largest of all outputs and samples, absolute, against neuralode, eager, in float64, by dop853 (stiff:
-radau5) at tolerance 1e-11 (P5: 1e-6); of a gradient it is |g - reference| / |reference| over y0 and all parameters, the
+radau5) at tolerance 1e-11 (P5: 1e-5); of a gradient it is |g - reference| / |reference| over y0 and all parameters, the
 reference's tolerance 1e-9. "x fused" is a contender's time over fused's (where fused has none, over our first) at the
 same tolerance; "at equal error" is that ratio at the error that ours has, or at what both reach that is nearest to it:
 by a straight line of log time over log error through tolerances from 10 to 1/30 of the problem's. torchdiffeq and
