@@ -38,9 +38,11 @@ def interleaved(works: Mapping[K, Callable[[], Any]], rounds: int, budget: float
             times = found[key]
             if sum(times.processor) * inside.get(key, 1) >= budget:
                 continue
+            processor, wall = once(work, inside.get(key, 1))
             if key not in inside:
-                inside[key] = max(1, round(LEAST / max(1e-6, once(work)[0])))
-            processor, wall = once(work, inside[key])
+                inside[key] = max(1, round(LEAST / max(1e-6, processor)))
+                if inside[key] > 1:
+                    processor, wall = once(work, inside[key])
             times.processor.append(processor)
             times.wall.append(wall)
     return found

@@ -63,4 +63,5 @@ def test_a_target_is_judged_at_equal_error():
         return Row("P", "forward", "", True, error=1e-4, seconds=1.0, ladder=points)
 
     assert ratio(row(5.0), row(1.0)) == 1.0
-    assert math.isclose(ratio_at_equal_error(row(5.0), row(1.0)), 5.0, rel_tol=1e-9)  # rounding of a line's fit
+    found = ratio_at_equal_error(row(5.0), row(1.0))
+    assert math.isclose(found, 5.0, rel_tol=1e-9)  # rounding of a line's fit

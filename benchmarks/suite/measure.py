@@ -3,7 +3,7 @@
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -27,11 +27,13 @@ FAILURES = (RefusedError, RuntimeError, AssertionError, ArithmeticError, ValueEr
 
 @dataclass(frozen=True)
 class Effort:
-    """Rounds through all contenders, seconds that each may use of them, and the longest call that has a ladder."""
+    """Rounds through all contenders, seconds that each may use of them, the longest call that has a ladder, and the
+    longest forward solve of which a gradient is tried."""
 
     rounds: int = 5
     budget: float = 4.0
     longest: float = 3.0
+    forward: float = 6.0
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,13 @@ class Race:
             return float((found - self.want).abs().max())
         return float((found - self.want).norm() / self.want.norm())
 
-    def enter(self, contender: Contender) -> tuple[Row | None, Callable[[float], Any] | None]:
+    def enter(
+        self, contender: Contender, forward: float, longest: float
+    ) -> tuple[Row | None, Callable[[float], Any] | None]:
         """Its row with the error alone and its work, compiled by a first call; no row where it is foreign here."""
         empty = Row(self.problem.name, self.mode, contender.name, contender.per_sample)
+        if forward > longest:
+            return replace(empty, note=f"left out: a forward solve takes {forward:.0f} s"), None
         try:
             work = synchronised(self.problem, getattr(contender, self.mode)(self.problem))
             error = self.miss(contender.numbers(work(self.problem.tol)))
@@ -154,16 +160,24 @@ class Race:
 
 
 def rows_of(
-    problem: Problem, mode: str, contenders: Iterable[Contender], effort: Effort, say: Callable[[str], Any]
+    problem: Problem,
+    mode: str,
+    contenders: Iterable[Contender],
+    effort: Effort,
+    say: Callable[[str], Any],
+    known: Mapping[str, float],
 ) -> list[Row]:
-    """Every contender's row, in their order; those to which the problem is foreign have none."""
+    """Every contender's row, in their order; those to which the problem is foreign have none.
+
+    ``known``: seconds of forward solves, by contender, from which a gradient's are foreseen.
+    """
     clock = "wall" if problem.y0.device.type == "cuda" else "processor"
     say(f"{problem.name} {mode} reference")
     race = Race(problem, mode, reference(problem, mode), clock)
     rows: dict[Contender, Row] = {}
     works: dict[Contender, Callable[[float], Any]] = {}
     for contender in contenders:
-        row, work = race.enter(contender)
+        row, work = race.enter(contender, known.get(contender.name.partition(",")[0], 0.0), effort.forward)
         if row is not None:
             say(f"{problem.name} {mode} {contender.name}")
             rows[contender] = row

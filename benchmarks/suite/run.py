@@ -82,7 +82,7 @@ def report(options: argparse.Namespace, tables: Sequence[str], names: Sequence[s
         name: problem(name, getattr(torch, options.dtype), options.device, options.quick) for name in names
     }
     effort = Effort(rounds=1, budget=0.5, longest=0.1) if options.quick else Effort()
-    rows = [row for mode in MODES if mode in tables for row in measured(problems, mode, taking, effort)]
+    rows = measured(problems, [mode for mode in MODES if mode in tables], taking, effort)
     here = {contender.name for contender in taking}
     cells = [cell for cell in FIRST if cell[0] in names][: 1 if options.quick else None]
     calls = first_call.first_calls(cells, options.quick, here, say) if "first" in tables else []
@@ -114,17 +114,20 @@ def report(options: argparse.Namespace, tables: Sequence[str], names: Sequence[s
 
 
 def measured(
-    problems: dict[str, Problem], mode: str, taking: Sequence[Contender], effort: Effort
+    problems: dict[str, Problem], modes: Sequence[str], taking: Sequence[Contender], effort: Effort
 ) -> list[Row]:
-    found = []
-    for name, made in problems.items():
-        if mode == "gradient" and name not in GRADIENTS:
-            continue
-        rows = rows_of(made, mode, taking, effort, say)
-        print_rows(made, mode, rows)
-        if name.startswith("P8-"):
-            print(f'\nbackend="auto" takes {taken(made)}')
-        found += rows
+    """The rows of every mode and problem, printed as they come."""
+    found: list[Row] = []
+    for mode in modes:
+        for name, made in problems.items():
+            if mode == "gradient" and name not in GRADIENTS:
+                continue
+            known = {row.contender: row.seconds for row in found if row.problem == name and row.seconds}
+            rows = rows_of(made, mode, taking, effort, say, known)
+            print_rows(made, mode, rows)
+            if name.startswith("P8-"):
+                print(f'\nbackend="auto" takes {taken(made)}')
+            found += rows
     return found
 
 
