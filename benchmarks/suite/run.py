@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,15 @@ from neuralode.whole import write_json
 from . import first_call, threads
 from .by_neuralode import taken
 from .contenders import contenders
+from .first_call import FirstCall
 from .measure import MODES, Effort, Row, rows_of
 from .pictures import draw_errors, draw_scaling, draw_times, draw_widths
-from .problem import Contender, Problem
+from .problem import Contender
 from .problems import GRADIENTS, MADE, chosen, hunt, problem
-from .scaling import growths, scales
+from .scaling import Growth, growths, scales
 from .tables import CAPTION, print_first_calls, print_growths, print_kept, print_rows, print_walls
 from .targets import bounds, kept
+from .threads import Walls
 
 QUICK = ("P1", "P3-64", "P5", "P7-van-der-Pol")
 TABLES = (*MODES, "first", "scaling", "threads")
@@ -65,70 +67,84 @@ def wanted(kind: str, given: Sequence[str] | None, known: Any) -> list[str]:
     return list(given or known)
 
 
+@dataclass
+class Results:
+    """What was measured until now."""
+
+    setting: dict[str, Any]
+    rows: list[Row] = field(default_factory=list)
+    first: list[FirstCall] = field(default_factory=list)
+    scaling: list[Growth] = field(default_factory=list)
+    walls: list[Walls] = field(default_factory=list)
+    overhead: float | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def write(self, out: Path) -> None:
+        """All of it, whole; after every table, so that a run cut off leaves what it has."""
+        tables = {name: getattr(self, name) for name in ("rows", "first", "scaling", "walls")}
+        content = {name: [asdict(one) for one in table] for name, table in tables.items()}
+        content["targets"] = [{**asdict(one), "met": one.met} for one in kept(self.rows)]
+        content["bounds"] = [
+            {**asdict(bound), "met": bound.met} for bound in bounds(self.first, self.overhead)
+        ]
+        write_json(out / "speed.json", {**self.setting, **content, "notes": self.notes})
+
+
 def report(options: argparse.Namespace, tables: Sequence[str], names: Sequence[str]) -> None:
-    """Measure, print as it comes, write at the end."""
-    notes: list[str] = []
-    taking = list(contenders(notes))
+    """Measure; print and write as it comes."""
     setting = {
         "versions": versions("torch", "torchdiffeq", "torchode", "diffrax", "jax", "scipy"),
         "processor": processor(), "threads": options.threads, "device": options.device, "dtype": options.dtype,
         "seed": 0, "command": " ".join(["python", "benchmarks/speed.py", *sys.argv[1:]]),
     }  # fmt: skip
+    found = Results(setting)
+    taking = list(contenders(found.notes))
     print(", ".join(f"{name} {number}" for name, number in setting["versions"].items()))
     print(
         f"{setting['processor']}, {options.threads} thread(s), {options.device}, {options.dtype}\n{CAPTION}"
     )
-    problems = {
-        name: problem(name, getattr(torch, options.dtype), options.device, options.quick) for name in names
-    }
-    effort = Effort(rounds=1, budget=0.5, longest=0.1) if options.quick else Effort()
-    rows = measured(problems, [mode for mode in MODES if mode in tables], taking, effort)
-    here = {contender.name for contender in taking}
-    cells = [cell for cell in FIRST if cell[0] in names][: 1 if options.quick else None]
-    calls = first_call.first_calls(cells, options.quick, here, say) if "first" in tables else []
-    print_first_calls(calls)
-    overhead = call_overhead(taking) if "forward" in tables and options.device == "cpu" else None
-    ladders = scales(options.quick)
-    grown = (
-        growths(options.quick, taking, getattr(torch, options.dtype), options.device, say)
-        if "scaling" in tables
-        else []
-    )
-    print_growths(ladders, grown)
-    walls = threads.walls(names, options.quick, say) if "threads" in tables else []
-    print_walls(walls)
-    promises, limits = list(kept(rows)), list(bounds(calls, overhead))
-    print_kept(promises, limits)
-    if notes:
-        print("\n" + "\n".join(notes))
-    write_json(
-        options.out / "speed.json",
-        {
-            **setting, "rows": [asdict(row) for row in rows], "first": [asdict(call) for call in calls],
-            "scaling": [asdict(growth) for growth in grown], "walls": [asdict(wall) for wall in walls],
-            "targets": [{**asdict(one), "met": one.met} for one in promises],
-            "bounds": [{**asdict(bound), "met": bound.met} for bound in limits], "notes": notes,
-        },
-    )  # fmt: skip
-    draw(options.out, rows, ladders, grown)
+    measured(options, names, [mode for mode in MODES if mode in tables], taking, found)
+    if "forward" in tables and options.device == "cpu":
+        found.overhead = call_overhead(taking)
+    if "first" in tables:
+        here = {contender.name for contender in taking}
+        cells = [cell for cell in FIRST if cell[0] in names][: 1 if options.quick else None]
+        found.first = first_call.first_calls(cells, options.quick, here, say)
+        print_first_calls(found.first)
+        found.write(options.out)
+    for scale in scales(options.quick) if "scaling" in tables else ():
+        grown = growths(scale, taking, getattr(torch, options.dtype), options.device, say)
+        print_growths(scale, grown)
+        found.scaling += grown
+        found.write(options.out)
+    if "threads" in tables:
+        found.walls = threads.walls(names, options.quick, say)
+        print_walls(found.walls)
+    print_kept(list(kept(found.rows)), list(bounds(found.first, found.overhead)))
+    print("\n" + "\n".join(found.notes))
+    found.write(options.out)
+    draw(options.out, found.rows, scales(options.quick), found.scaling)
 
 
 def measured(
-    problems: dict[str, Problem], modes: Sequence[str], taking: Sequence[Contender], effort: Effort
-) -> list[Row]:
-    """The rows of every mode and problem, printed as they come."""
-    found: list[Row] = []
+    options: argparse.Namespace,
+    names: Sequence[str],
+    modes: Sequence[str],
+    taking: Sequence[Contender],
+    found: Results,
+) -> None:
+    """Every mode and problem, into ``found`` and onto the screen."""
+    effort = Effort(rounds=1, budget=0.5, longest=0.1) if options.quick else Effort()
     for mode in modes:
-        for name, made in problems.items():
-            if mode == "gradient" and name not in GRADIENTS:
-                continue
-            known = {row.contender: row.seconds for row in found if row.problem == name and row.seconds}
+        for name in names if mode == "forward" else [name for name in names if name in GRADIENTS]:
+            made = problem(name, getattr(torch, options.dtype), options.device, options.quick)
+            known = {row.contender: row.seconds for row in found.rows if row.problem == name and row.seconds}
             rows = rows_of(made, mode, taking, effort, say, known)
             print_rows(made, mode, rows)
             if name.startswith("P8-"):
                 print(f'\nbackend="auto" takes {taken(made)}')
-            found += rows
-    return found
+            found.rows += rows
+            found.write(options.out)
 
 
 def call_overhead(taking: Sequence[Contender]) -> float | None:

@@ -114,11 +114,8 @@ def growth_of(
 
 
 def growths(
-    quick: bool, contenders: Iterable[Contender], dtype: torch.dtype, device: str, say: Callable[[str], Any]
+    scale: Scale, contenders: Iterable[Contender], dtype: torch.dtype, device: str, say: Callable[[str], Any]
 ) -> list[Growth]:
-    """Those of every scale and contender that takes it."""
-    taking = [contender for contender in contenders if contender.name in NAMES]
-    found = [
-        growth_of(scale, contender, dtype, device, say) for scale in scales(quick) for contender in taking
-    ]
+    """Those of every contender that takes the scale's problems."""
+    found = [growth_of(scale, one, dtype, device, say) for one in contenders if one.name in NAMES]
     return [growth for growth in found if growth.sizes or growth.note]

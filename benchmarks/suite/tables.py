@@ -114,17 +114,14 @@ def print_first_calls(found: Sequence[FirstCall]) -> None:
     )
 
 
-def print_growths(scales: Sequence[Scale], found: Sequence[Growth]) -> None:
-    for scale in scales:
-        own = [growth for growth in found if growth.scale == scale.name]
-        if not own:
-            continue
-        print(f"\n**Scaling over {scale.name}**: {scale.title}; milliseconds (megabytes)\n")
-        head = ("", *(f"{size:,}" for size in scale.sizes), "time, N to the", "memory, N to the")
-        markdown(head, [grown(scale, growth) for growth in own])
-        for growth in own:
-            if growth.note:
-                print(f"\n{growth.contender}: {growth.note}")
+def print_growths(scale: Scale, found: Sequence[Growth]) -> None:
+    """One scale."""
+    print(f"\n**Scaling over {scale.name}**: {scale.title}; milliseconds (megabytes)\n")
+    head = ("", *(f"{size:,}" for size in scale.sizes), "time, N to the", "memory, N to the")
+    markdown(head, [grown(scale, growth) for growth in found])
+    for growth in found:
+        if growth.note:
+            print(f"\n{growth.contender}: {growth.note}")
 
 
 def grown(scale: Scale, growth: Growth) -> tuple[str, ...]:
