@@ -3,6 +3,7 @@
 #   make test      the test-suite
 #   make test-all  the test-suite with the slow tests
 #   make lint      style, format, types, direction of imports
+#   make bench     speed beside other codes: tables, pictures, speed.json; half an hour
 #   make clean     remove .venv and caches; runs stay
 
 SHELL := /bin/bash
@@ -11,7 +12,7 @@ BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 ARGS ?=
 
-.PHONY: demo test test-all lint lint-style lint-format lint-types lint-imports clean
+.PHONY: demo test test-all lint lint-style lint-format lint-types lint-imports bench clean
 
 demo: .venv/.has-demo
 	$(BIN)/neuralode demo $(ARGS)
@@ -36,6 +37,9 @@ lint-types: .venv/.has-dev
 lint-imports: .venv/.has-dev
 	$(BIN)/lint-imports
 
+bench: .venv/.has-bench
+	$(BIN)/python benchmarks/speed.py $(ARGS)
+
 clean:
 	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -44,6 +48,7 @@ clean:
 # what was interrupted has none and is redone.
 .venv/.has-test: .venv/.has-demo
 .venv/.has-dev: .venv/.has-test
+.venv/.has-bench: .venv/.has-dev
 .venv/.has-%: pyproject.toml constraints.txt .ci/install
 	@.ci/install $*
 	@touch $@

@@ -7,34 +7,14 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+from operations import OfTorch
 from torch import Tensor
-from torch.nn.functional import conv2d, group_norm
 
 import neuralode
 from neuralode.data import two_circles
 
-GROUPS = 32
 Formula = Callable[[Any, Any, Any, Sequence[Any]], Any]
 Loss = Callable[[Any, Any], Any]
-
-
-class OfTorch:
-    """What formulas need, by PyTorch."""
-
-    tanh, cos, exp, log1p, relu = torch.tanh, torch.cos, torch.exp, torch.log1p, torch.relu
-    stack, concatenate = torch.stack, torch.concatenate
-
-    @staticmethod
-    def constant(values: Tensor) -> Tensor:
-        return values
-
-    @staticmethod
-    def convolve(x: Tensor, kernel: Tensor) -> Tensor:
-        return conv2d(x, kernel, padding=1)
-
-    @staticmethod
-    def normalise(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        return group_norm(x, GROUPS, scale, shift)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +49,9 @@ def seeded(*shape: int, scale: float = 1.0, seed: int = 0) -> Tensor:
 
 
 def dense(*sizes: int, gain: float = 1.0) -> tuple[Tensor, ...]:
-    """Weights (in, out) and zero biases of a perceptron, w1, b1, w2, b2, ..."""
+    """Weights (out, in) and zero biases of a perceptron, w1, b1, w2, b2, ..."""
     layers = [
-        (seeded(a, b, scale=gain / math.sqrt(a), seed=k), seeded(b, scale=0.0))
+        (seeded(a, b, scale=gain / math.sqrt(a), seed=k).T.contiguous(), seeded(b, scale=0.0))
         for k, (a, b) in enumerate(pairwise(sizes))
     ]
     return tuple(part for layer in layers for part in layer)
@@ -79,8 +59,8 @@ def dense(*sizes: int, gain: float = 1.0) -> tuple[Tensor, ...]:
 
 def perceptron(ops: Any, t: Any, y: Any, p: Sequence[Any]) -> Any:
     for w, b in zip(p[:-2:2], p[1:-2:2], strict=True):
-        y = ops.tanh(y @ w + b)
-    return y @ p[-2] + p[-1]
+        y = ops.tanh(ops.linear(y, w, b))
+    return ops.linear(y, p[-2], p[-1])
 
 
 def squares(ops: Any, y: Any) -> Any:
@@ -120,16 +100,16 @@ def spiral(small: bool) -> Case:
 def density(ops: Any, t: Any, y: Any, p: Sequence[Any]) -> Any:
     """dz/dt = MLP(z, t) and the exact trace of its Jacobian, by the chain rule written out."""
     w, b, *rest = p
-    a, v = y[:, :2] @ w[:2] + t * w[2] + b, w[:2]
+    a, v = ops.linear(y[..., :2], w[:, :2], b) + t * w[:, 2], w[:, :2].T
     for w, b in zip(rest[::2], rest[1::2], strict=True):
         h = ops.tanh(a)
-        a, v = h @ w + b, (v * (1.0 - h * h)[:, None, :]) @ w
-    return ops.stack((a[:, 0], a[:, 1], v[:, 0, 0] + v[:, 1, 1]), -1)
+        a, v = ops.linear(h, w, b), (v * (1.0 - h * h)[..., None, :]) @ w.T
+    return ops.stack((a[..., 0], a[..., 1], v[..., 0, 0] + v[..., 1, 1]), -1)
 
 
 def unlikely(ops: Any, y: Any) -> Any:
     """Mean negative log-likelihood but for a constant."""
-    return (0.5 * (y[:, :2] ** 2).sum(-1) - y[:, 2]).mean()
+    return (0.5 * (y[..., :2] ** 2).sum(-1) - y[..., 2]).mean()
 
 
 def flow(small: bool) -> Case:
@@ -147,8 +127,8 @@ def block(ops: Any, t: Any, x: Any, p: Sequence[Any]) -> Any:
     return ops.normalise(x, *norms[4:])
 
 
-def convolution(small: bool) -> Case:
-    batch, side = (2, 3) if small else (16, 7)
+def convolution(small: bool, batch: int = 16) -> Case:
+    batch, side = (2, 3) if small else (batch, 7)
     kernels = [seeded(64, 64, 3, 3, scale=1 / 24, seed=k) for k in (1, 2)]
     norms = [make(64, dtype=torch.float64) for _ in range(3) for make in (torch.ones, torch.zeros)]
     y0 = seeded(batch, 64, side, side)
@@ -167,7 +147,8 @@ def convolution(small: bool) -> Case:
 
 
 def oscillator(ops: Any, t: Any, y: Any, p: Sequence[Any]) -> Any:
-    return ops.stack((y[1], p[0] * (1.0 - y[0] * y[0]) * y[1] - y[0]))
+    x, v = y[..., 0], y[..., 1]
+    return ops.stack((v, p[0] * (1.0 - x * x) * v - x), -1)
 
 
 def van_der_pol(small: bool) -> Case:
@@ -195,13 +176,14 @@ def contracting(small: bool) -> Case:
 
 
 def butterfly(ops: Any, t: Any, y: Any, p: Sequence[Any]) -> Any:
-    sigma, rho, beta = p[0][0], p[0][1], p[0][2]
-    return ops.stack((sigma * (y[1] - y[0]), y[0] * (rho - y[2]) - y[1], y[0] * y[1] - beta * y[2]))
+    sigma, rho, beta = p
+    x, v, z = y[..., 0], y[..., 1], y[..., 2]
+    return ops.stack((sigma * (v - x), x * (rho - z) - v, x * v - beta * z), -1)
 
 
 def lorenz(small: bool) -> Case:
     y0, p = torch.tensor([1.0, 1.0, 20.0]).double(), torch.tensor([10.0, 28.0, 8.0 / 3.0]).double()
-    return Case("lorenz", "Lorenz, T = 5", butterfly, squares, (0.0, 5.0), y0, (p,), 1e-5)
+    return Case("lorenz", "Lorenz, T = 5", butterfly, squares, (0.0, 5.0), y0, tuple(p), 1e-5)
 
 
 def decays(ops: Any, t: Any, y: Any, p: Sequence[Any]) -> Any:

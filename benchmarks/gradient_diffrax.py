@@ -1,63 +1,40 @@
 """Gradients through diffrax, compiled at their first use, with the work counted."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from gradient_cases import GROUPS, Case
+from gradient_cases import Case
 from gradient_mode import Counts, Mode, NoGradientError, Tally
+from operations import OfJax
 from torch import Tensor
 
 
-class OfJax:
-    """What formulas need, by JAX."""
+def tap(jax: Any, tally: Tally) -> Callable[[Any], Any]:
+    """The identity, which counts how often it is evaluated and differentiated."""
+    callback = jax.debug.callback
 
-    def __init__(self) -> None:
-        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
-        import jax
-        from jax import numpy
+    def evaluated() -> None:
+        tally.nfev += 1
 
-        jax.config.update("jax_enable_x64", True)
-        self.jax = jax
-        self.constant = lambda values: numpy.asarray(values.numpy())
-        self.tanh, self.cos, self.exp, self.log1p = numpy.tanh, numpy.cos, numpy.exp, numpy.log1p
-        self.stack, self.concatenate, self.relu = numpy.stack, numpy.concatenate, jax.nn.relu
+    def differentiated() -> None:
+        tally.vjps += 1
 
-    def convolve(self, x: Any, kernel: Any) -> Any:
-        return self.jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME")
+    @jax.custom_vjp
+    def identity(x: Any) -> Any:
+        callback(evaluated)
+        return x
 
-    def normalise(self, x: Any, scale: Any, shift: Any) -> Any:
-        grouped = x.reshape(x.shape[0], GROUPS, -1)
-        mean, variance = grouped.mean(-1, keepdims=True), grouped.var(-1, keepdims=True)
-        plain = ((grouped - mean) / self.jax.numpy.sqrt(variance + 1e-5)).reshape(x.shape)
-        return plain * scale[:, None, None] + shift[:, None, None]
+    def forward(x: Any) -> tuple[Any, None]:
+        callback(evaluated)
+        return x, None
 
-    def tap(self, tally: Tally) -> Callable[[Any], Any]:
-        """The identity, which counts how often it is evaluated and differentiated."""
-        callback = self.jax.debug.callback
+    def backward(nothing: None, bar: Any) -> tuple[Any]:
+        callback(differentiated)
+        return (bar,)
 
-        def evaluated() -> None:
-            tally.nfev += 1
-
-        def differentiated() -> None:
-            tally.vjps += 1
-
-        @self.jax.custom_vjp
-        def identity(x: Any) -> Any:
-            callback(evaluated)
-            return x
-
-        def forward(x: Any) -> tuple[Any, None]:
-            callback(evaluated)
-            return x, None
-
-        def backward(nothing: None, bar: Any) -> tuple[Any]:
-            callback(differentiated)
-            return (bar,)
-
-        identity.defvjp(forward, backward)
-        return identity
+    identity.defvjp(forward, backward)
+    return identity
 
 
 class ByJax:
@@ -97,7 +74,7 @@ class ByJax:
 
     def counts(self) -> Counts:
         jax, tally = self.ops.jax, Tally()
-        tap = self.ops.tap(tally)
+        counted = tap(jax, tally)
 
         def calls(work: Callable[..., Any]) -> int:
             tally.nfev = 0
@@ -105,8 +82,8 @@ class ByJax:
             jax.effects_barrier()
             return tally.nfev
 
-        forward = calls(lambda leaves: self.loss(leaves, tap))
-        total = calls(jax.grad(lambda leaves: self.loss(leaves, tap)))
+        forward = calls(lambda leaves: self.loss(leaves, counted))
+        total = calls(jax.grad(lambda leaves: self.loss(leaves, counted)))
         return Counts(forward, total - forward, tally.vjps)
 
     def memory(self) -> int:
@@ -115,7 +92,7 @@ class ByJax:
 
 
 def of_diffrax(case: Case) -> Iterator[Mode]:
-    ops = OfJax()
+    ops = OfJax(double=True)
     import diffrax
 
     for name in ("RecursiveCheckpointAdjoint", "BacksolveAdjoint"):

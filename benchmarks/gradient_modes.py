@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from gradient_cases import Case, OfTorch
+from gradient_cases import Case
 from gradient_diffrax import of_diffrax
 from gradient_mode import Counts, Mode, NoGradientError, Tally
+from operations import OfTorch
 from torch import Tensor
 
 import neuralode

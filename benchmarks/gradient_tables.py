@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gradient_cases import Case
+from markdown_table import markdown
 
 CODES = ("neuralode", "torchdiffeq", "diffrax")
 
@@ -15,11 +16,6 @@ def number(value: float | None, form: str = ".1e") -> str:
 
 def size(value: int | None) -> str:
     return "" if value is None else f"{value / 1e6:.3g}"
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    for row in (head, ["---"] * len(head), *rows):
-        print("| " + " | ".join(row) + " |")
 
 
 def print_costs(case: Case, rows: Sequence[Any]) -> None:

@@ -8,28 +8,28 @@ Measures for the first four problems the error of every gradient against a tight
 products with its Jacobian, peak memory and processor time; for the others how far what walks the path back drifts;
 and the memory against the number of steps. Writes gradients.json, gradients_costs.png, gradients_drift.png and
 gradients_memory.png into the folder, and prints the tables in Markdown. torchdiffeq and diffrax take part where they
-are installed. Times leave out what diffrax compiles. --quick: small problems, seconds.
+are installed (the extra `bench` has them). Times leave out what diffrax compiles. --quick: small problems, seconds.
 """
 
 import argparse
 import gc
-import platform
-import statistics
-import time
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from gradient_cases import COSTS, DRIFTS, Case, OfTorch, spiral
+from gradient_cases import COSTS, DRIFTS, Case, spiral
 from gradient_mode import Mode
 from gradient_modes import admitted, attempted, every, method_of, ours, reference
 from gradient_pictures import draw_costs, draw_drift, draw_memory
 from gradient_tables import print_costs, print_drifts, print_growths
+from operations import OfTorch
+from setting import versions
+from timing import interleaved
 from torch import Tensor
 
 import neuralode
@@ -102,14 +102,8 @@ def miss(found: Tensor | None, want: Tensor | None) -> float | None:
 
 def seconds_of(modes: Sequence[Mode], rounds: int) -> dict[Mode, float]:
     """Median processor time, in rounds through all of them."""
-    times: dict[Mode, list[float]] = {mode: [] for mode in modes}
-    for _ in range(rounds):
-        for mode, spent in times.items():
-            if sum(spent) < BUDGET:
-                start = time.process_time()
-                attempted(mode.timed)
-                spent.append(time.process_time() - start)
-    return {mode: statistics.median(spent) for mode, spent in times.items()}
+    works = {mode: partial(attempted, mode.timed) for mode in modes}
+    return {mode: times.middle() for mode, times in interleaved(works, rounds, BUDGET).items()}
 
 
 def costs_of(case: Case, rounds: int, notes: list[str]) -> list[Cost]:
@@ -212,16 +206,6 @@ def targets(costs: Sequence[Cost], growths: Sequence[Growth]) -> list[dict[str, 
     return [{"what": what, "value": value, "bound": bound} for what, value, bound in found]
 
 
-def versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "neuralode": neuralode.__version__}
-    for name in ("torch", "torchdiffeq", "diffrax", "jax"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -242,7 +226,7 @@ def main() -> None:
     growth = growths(FEW_STEPS if options.quick else STEPS, notes)
     reached = targets([row for rows in costs.values() for row in rows], growth)
     content = {
-        "versions": versions(),
+        "versions": versions("torch", "torchdiffeq", "diffrax", "jax"),
         "seed": 0,
         "threads": 1,
         "costs": {name: [asdict(row) for row in rows] for name, rows in costs.items()},

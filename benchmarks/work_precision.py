@@ -4,18 +4,17 @@
 Usage: python work_precision.py [--tolerances 1e-4 1e-6 1e-8] [--problems orbit] [--methods dopri5 tsit5] [--out FOLDER]
 
 Prints what each method needs for an error of 1e-6, and that over what the best of SciPy's needs; writes
-work_precision.json and work_precision.png into the folder. torchdiffeq and diffrax take part where they are installed.
+work_precision.json and work_precision.png into the folder. torchdiffeq and diffrax take part where they are installed
+(the extra `bench` has them).
 Times leave out what diffrax compiles; evaluations leave out those inside Jacobians, but for diffrax, where every call
 of f counts.
 """
 
 import argparse
 import math
-import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from neuralode.whole import write_json
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from peers import Entry, Formula, Task, every
+from setting import versions
 
 from problems.kinetics import HIRES, hires
 from problems.known import Known
@@ -181,19 +181,9 @@ def draw(path: Path, races: dict[str, list[Curve]]) -> Path:
         return save(made, path)
 
 
-def versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "neuralode": neuralode.__version__}
-    for name in ("torch", "numpy", "scipy", "torchdiffeq", "diffrax", "jax"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def content(races: dict[str, list[Curve]], tolerances: Sequence[float], notes: list[str]) -> dict[str, Any]:
     return {
-        "versions": versions(),
+        "versions": versions("torch", "numpy", "scipy", "torchdiffeq", "diffrax", "jax"),
         "seed": None,  # nothing here is random
         "threads": 1,
         "tolerances": list(tolerances),
