@@ -11,7 +11,11 @@ from .fused import solve as solve_fused
 from .gradient import Discrete, Gradient, Steady, endpoints
 from .problem import Problem
 
-BACKENDS: dict[str, Fused | None] = {"eager": None, "fused": Fused(), "auto": Fused(fallback=True, by_width=True)}
+BACKENDS: dict[str, Fused | None] = {
+    "eager": None,
+    "fused": Fused(),
+    "auto": Fused(fallback=True, by_width=True),
+}
 
 
 def run(problem: Problem, gradient: Gradient, backend: str | Fused) -> Run:

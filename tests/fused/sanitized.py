@@ -49,7 +49,16 @@ def main() -> None:
     run(lotka_volterra, 19, 2, torch.float32, little, method="rk4", step=0.1)
     for samples in (40, 3000):
         run(lotka_volterra, samples, 2, torch.float32, plain, batch="lockstep")
-        run(lotka_volterra, samples, 2, torch.float32, little, batch="lockstep", t_eval="steps", dense_output=True)
+        run(
+            lotka_volterra,
+            samples,
+            2,
+            torch.float32,
+            little,
+            batch="lockstep",
+            t_eval="steps",
+            dense_output=True,
+        )
     levels = torch.logspace(-5, -4, 19, dtype=torch.float32)[:, None]
     run(Wide(torch.float32), 19, 3, torch.float32, little, batch="lockstep", atol=levels, method="bosh3")
 

@@ -53,7 +53,9 @@ def test_the_same_to_the_last_bit(f, y0, options, long_ways):
 def test_times_are_compared_by_value():
     times = torch.tensor([0.5, 1.0], dtype=D)
     shared = times.numpy()
-    runs = [solve(lotka_volterra, (0.0, 2.0), states(1, 2)[0], t_eval=times, backend="fused") for _ in range(4)]
+    runs = [
+        solve(lotka_volterra, (0.0, 2.0), states(1, 2)[0], t_eval=times, backend="fused") for _ in range(4)
+    ]
     shared[1] = 2.0
     moved = solve(lotka_volterra, (0.0, 2.0), states(1, 2)[0], t_eval=times, backend="fused")
     assert torch.equal(moved.y[1], moved.y1)
