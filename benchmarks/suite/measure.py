@@ -142,7 +142,7 @@ class Race:
     ) -> list[Point]:
         """The row's own point and those of other tolerances that the code can reach, while the budget lasts."""
         points = [Point(self.problem.tol, row.error, row.seconds)]
-        inside = max(1, round(2 * LEAST / row.seconds))
+        inside = max(1, round(LEAST / row.seconds))
         until = time.process_time() + budget
         for factor in LADDER:
             tol = factor * self.problem.tol
