@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 K = TypeVar("K", bound=Hashable)
-LEAST = 0.03  # seconds: what is shorter is repeated inside, or the clock's grain would show
+LEAST = 0.05  # seconds: what is shorter is repeated inside, or the clock's grain and cold caches would show
 
 
 @dataclass

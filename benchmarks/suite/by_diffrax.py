@@ -1,5 +1,6 @@
 """diffrax under jit: a step size for each sample by vmap, or all as one system; tolerances are arguments."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -74,8 +75,12 @@ class Diffrax:
             leaves = converted([problem.y0])[0], converted(problem.args), converted(problem.params)
 
         def work(tol: float) -> Any:
-            with jax.enable_x64(double):
-                return jax.block_until_ready(run(*leaves, tol))
+            try:
+                with jax.enable_x64(double):
+                    return jax.block_until_ready(run(*leaves, tol))
+            except RuntimeError as error:  # equinox's, with the sentence in the midst of a traceback
+                sentence = re.search(r"EquinoxRuntimeError: (.*)", str(error))
+                raise RefusedError(sentence[1] if sentence else str(error).partition("\n")[0]) from error
 
         return work
 

@@ -19,7 +19,7 @@ import neuralode
 from .problem import Contender, Problem, RefusedError
 
 # Of the tolerance: what a contender is run at too, to say what it takes for an error that is not its own.
-LADDER = (10**-0.5, 10.0, 0.1, 10**-1.5)
+LADDER = (10**-0.5, 10.0, 0.1, 100.0, 10**-1.5)
 TIGHT = {"forward": 1e-11, "gradient": 1e-9}
 MODES = ("forward", "gradient")
 FAILURES = (RefusedError, RuntimeError, AssertionError, ArithmeticError, ValueError)
@@ -142,7 +142,7 @@ class Race:
     ) -> list[Point]:
         """The row's own point and those of other tolerances that the code can reach, while the budget lasts."""
         points = [Point(self.problem.tol, row.error, row.seconds)]
-        inside = max(1, round(2 * LEAST / row.seconds))
+        inside = max(1, round(LEAST / row.seconds))
         until = time.process_time() + budget
         for factor in LADDER:
             tol = factor * self.problem.tol

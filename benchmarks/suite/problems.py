@@ -138,7 +138,7 @@ def reactions(small: bool) -> Problem:
     return Problem(
         "P7-Robertson", f"Robertson, {len(rates)} samples", kinetics, (0.0, 1.0 if small else 1e5),
         torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64).repeat(len(rates), 1), 1e-6, args=(rates,),
-        atol_ratio=1e-4, stiff=True,
+        atol_ratio=1e-4, stiff=True, max_steps=100_000,
     )  # fmt: skip
 
 
@@ -148,7 +148,7 @@ def relaxations(small: bool) -> Problem:
     return Problem(
         "P7-van-der-Pol", f"van der Pol, {len(x)} samples, μ = 1000", stiff_oscillator,
         (0.0, 10.0 if small else 2000.0), torch.stack((x, torch.zeros_like(x)), -1), 1e-6, atol_ratio=1e-3,
-        stiff=True,
+        stiff=True, max_steps=100_000,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ Times are of the processor, all threads, milliseconds: the median of interleaved
 radau5) at tolerance 1e-11 (P5: 1e-5); of a gradient it is |g - reference| / |reference| over y0 and all parameters, the
 reference's tolerance 1e-9. "x fused" is a contender's time over fused's (where fused has none, over our first) at the
 same tolerance; "at equal error" is that ratio at the error that ours has, or at what both reach that is nearest to it:
-by a straight line of log time over log error through tolerances from 10 to 1/30 of the problem's. torchdiffeq and
+by a straight line of log time over log error through tolerances from 100 to 1/30 of the problem's. torchdiffeq and
 diffrax take 2/3 of dopri5's error estimate (Shampine's weights) and do not shrink the next step after one that was
 accepted; ours and SciPy's take the whole of it, so that at the same tolerance their steps are longer and their errors
 larger. SciPy computes in float64.
