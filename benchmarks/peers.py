@@ -90,7 +90,7 @@ def solve_ours(task: Task, tol: float, method: str, max_steps: int = 1_000_000) 
         return torch.stack(task.formula(t, *y.unbind(-1)), -1)
 
     y0 = torch.tensor(task.y0, dtype=torch.float64)
-    start = time.perf_counter()
+    start = time.process_time()
     with torch.no_grad():
         found = neuralode.solve(
             f,
@@ -102,7 +102,7 @@ def solve_ours(task: Task, tol: float, method: str, max_steps: int = 1_000_000) 
             max_steps=max_steps,
             throw=False,
         )
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     return Outcome(found.y1.tolist() if found.success else None, int(found.nfev), seconds)
 
 
@@ -115,11 +115,11 @@ def solve_scipy(task: Task, tol: float, method: str) -> Outcome:
     def f(t: float, y: np.ndarray) -> np.ndarray:
         return np.array(task.formula(t, *y.tolist()))
 
-    start = time.perf_counter()
+    start = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = solve_ivp(f, task.t_span, task.y0, method, rtol=tol, atol=tol * task.atol_ratio)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     return Outcome(found.y[:, -1].tolist() if found.success else None, found.nfev, seconds)
 
 
@@ -139,13 +139,13 @@ def solve_torchdiffeq(task: Task, tol: float, method: str) -> Outcome:
         return torch.stack(task.formula(t, *y.unbind(-1)), -1)
 
     y0, times = torch.tensor(task.y0, dtype=torch.float64), torch.tensor(task.t_span, dtype=torch.float64)
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         with torch.no_grad():
             y1 = odeint(f, y0, times, method=method, rtol=tol, atol=tol * task.atol_ratio)[-1].tolist()
     except AssertionError:  # how it says that a step underflows
         y1 = None
-    return Outcome(y1, calls, time.perf_counter() - start)
+    return Outcome(y1, calls, time.process_time() - start)
 
 
 def diffrax_entries(task: Task) -> Iterator[Entry]:
@@ -190,9 +190,9 @@ class DiffraxSolve:
         y1, reached = self.counted(tol)
         jax.effects_barrier()
         jax.block_until_ready(self.timed(tol))
-        start = time.perf_counter()
+        start = time.process_time()
         jax.block_until_ready(self.timed(tol))
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         return Outcome(y1.tolist() if reached else None, self.calls, seconds)
 
 
