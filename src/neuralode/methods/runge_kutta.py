@@ -38,15 +38,6 @@ def runge_kutta(tableau: Tableau) -> Method:
                 error = damped(error, sums.damping(stages), y, y1, work.tolerance)
         return Step(y1, error, (stages[-1],) if known else (), tuple([stages[i] for i in kept]), work)
 
-    def extend(f: Field, t: Size, h: Size, y: Tensor, stages: Stages) -> Stages:
-        if len(stages) > len(tableau.kept):
-            return stages
-        found = list(stages)
-        times = stage_times(t, h, tableau.extra_nodes, y)
-        for time, numbers in zip(times, tableau.extra_terms, strict=True):
-            found.append(f(time, combine(y, h, numbers, found)))
-        return tuple(found)
-
     return Method(
         name=tableau.name,
         order=tableau.order,
@@ -62,10 +53,21 @@ def runge_kutta(tableau: Tableau) -> Method:
         source=tableau.source,
         tableau=tableau,
         begin=partial(Scratch, tableau),
-        extend=extend if tableau.extra else None,
+        extend=partial(extended, tableau) if tableau.extra else None,
         extra=tableau.extra,
         gradients=(*ALL_GRADIENTS, "reversible") if tableau.symmetric else ALL_GRADIENTS,
     )
+
+
+def extended(tableau: Tableau, f: Field, t: Size, h: Size, y: Tensor, stages: Stages) -> Stages:
+    """The stages of a step with those that dense output alone needs, where they are not there yet."""
+    if len(stages) > len(tableau.kept):
+        return stages
+    found = list(stages)
+    times = stage_times(t, h, tableau.extra_nodes, y)
+    for time, numbers in zip(times, tableau.extra_terms, strict=True):
+        found.append(f(time, combine(y, h, numbers, found)))
+    return tuple(found)
 
 
 def damped(error: Tensor, other: Tensor, y: Tensor, y1: Tensor, tolerance: Tolerance) -> Tensor:
