@@ -16,11 +16,9 @@ from torch import Tensor, nn
 from ..field import Tally
 from ..ops import transforming
 from ..solution import SENTENCES, Solution, Status
-from .call import Call
 from .known import Known, Table, function_of, known_table, owner_of
-from .reverse import Job, differentiable, wanted_inputs
-from .run import Outcome, launch
-from .source import Source
+from .reverse import differentiable, wanted_inputs
+from .run import Outcome, Plan, launch
 from .things import PLAIN
 
 MOST = 8  # recipes for one f
@@ -33,11 +31,6 @@ class Recipe:
     """What solves of one f have in common.
 
     Attributes:
-        wanted: of which of f's inputs gradients are wanted; None: of none. ``source`` and ``built`` are for that.
-        lanes: how many arguments of f differ between samples.
-        evaluations: of f in a step; carried: 1 where a step begins with the slope of the one before.
-        single: whether all samples end together.
-        levels: tolerances that differ between entries or samples.
         check: as in ``Fused``; report: of the solution.
         solver, function, span, outputs, state, arguments: the call of ``solve`` that it is for.
         times: of the outputs; shape: theirs.
@@ -45,17 +38,9 @@ class Recipe:
 
     known: Known
     table: Table
-    template: Call
-    wanted: tuple[int, ...] | None
-    source: Source
-    built: ctypes.CDLL
-    lanes: int
-    evaluations: int
-    carried: int
-    single: bool
+    plan: Plan
     check: bool | str
     report: dict[str, str]
-    levels: tuple[Tensor, ...] = ()
     solver: Any = None
     function: Any = None
     span: tuple[float, float] = (0.0, 0.0)
@@ -66,14 +51,6 @@ class Recipe:
     shape: tuple[int, ...] = ()
     standard: torch.dtype = field(default_factory=torch.get_default_dtype)
     threads: int = field(default_factory=torch.get_num_threads)
-
-    def job(self, ys: Tensor, tally: Tally) -> Job:
-        """A solve with gradients, into ``ys``."""
-        assert self.wanted is not None
-        return Job(
-            self.template, self.source, self.built, self.wanted, self.lanes, ys, tally,
-            self.evaluations, self.carried, self.single, self.levels,
-        )  # fmt: skip
 
 
 def learn(
@@ -97,15 +74,16 @@ def learn(
     recipe.solver, recipe.function = solver, function_of(f)
     recipe.span, recipe.outputs, recipe.times = t_span, outputs, times.clone()
     recipe.state, recipe.arguments = (y0.shape, y0.dtype), tuple(map(_form, args))
-    recipe.shape = (recipe.template.outputs, *y0.shape)
+    recipe.shape = (recipe.plan.template.outputs, *y0.shape)
     other = [old for old in recipe.table.recipes if not _alike(old, recipe)]
     recipe.table.recipes = [recipe, *other[: MOST - 1]]
 
 
 def _alike(a: Recipe, b: Recipe) -> bool:
     """Whether two recipes are for the same calls."""
-    names = ("solver", "function", "span", "state", "arguments", "wanted")
-    return all(getattr(a, name) == getattr(b, name) for name in names) and _same_times(a.outputs, b.outputs)
+    names = ("solver", "function", "span", "state", "arguments")
+    alike = a.plan.wanted == b.plan.wanted and all(getattr(a, name) == getattr(b, name) for name in names)
+    return alike and _same_times(a.outputs, b.outputs)
 
 
 def _simple(value: Any) -> bool:
@@ -158,30 +136,24 @@ def _solved(recipe: Recipe, y0: Tensor, t_eval: Any, args: tuple[Any, ...]) -> S
         return None
     start = y0.detach() if y0.requires_grad else y0
     start = start.contiguous()
-    finite = recipe.built.all_finite(ctypes.c_void_p(start.data_ptr()), ctypes.c_int64(start.numel()))
+    finite = recipe.plan.built.all_finite(ctypes.c_void_p(start.data_ptr()), ctypes.c_int64(start.numel()))
     if not finite or not recipe.known.quick(recipe.check):
         return None
     found = recipe.known.compiled
     assert found is not None
-    lanes = tuple(args[i] for i in found.lane)
-    uniforms = found.traced.uniforms([args[i] for i in found.shared])
+    tensors = (*(args[i] for i in found.lane), *found.traced.uniforms([args[i] for i in found.shared]))
     wanted = None
     if torch.is_grad_enabled():
-        places = wanted_inputs((*lanes, *uniforms))
+        places = wanted_inputs(tensors)
         wanted = places if places or y0.requires_grad else None
-    if wanted != recipe.wanted:
+    if wanted != recipe.plan.wanted:
         return None
-    ys = torch.empty(recipe.shape, dtype=start.dtype)
-    tally = Tally()
+    ys, tally = torch.empty(recipe.shape, dtype=start.dtype), Tally()
     if wanted is None:
-        shared = [u if u.is_contiguous() else u.contiguous() for u in uniforms]
-        outcome = launch(recipe.template, recipe.built, start, lanes, shared, ys, record=False)
+        outcome = launch(recipe.plan, start, tensors, ys, record=False)
         y1 = outcome.last
     else:
-        job = recipe.job(ys, tally)
-        ys, y1 = differentiable(job, y0, (*lanes, *uniforms))
-        assert job.outcome is not None
-        outcome = job.outcome
+        outcome, (ys, y1) = differentiable(recipe.plan, y0, tensors, ys, tally)
     return _solution(recipe, y0, t_eval, ys, y1, outcome, tally)
 
 
@@ -191,7 +163,7 @@ def _solution(
     numbers, samples = outcome.numbers, outcome.call.samples
     status: Any
     njev: Any
-    if recipe.single:
+    if recipe.plan.single:
         status, accepted, rejected, nfev = numbers[: 4 * samples : samples]
         failed, njev, evaluations = status != 0, 0, nfev * samples
     else:

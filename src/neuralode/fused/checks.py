@@ -48,7 +48,7 @@ def places(problem: Problem, f: VectorField, lane: tuple[int, ...]) -> Places:
 
 
 def first(problem: Problem, f: VectorField, lane: tuple[int, ...]) -> Places:
-    """As ``_places``, of the first sample as it is."""
+    """As ``places``, of the first sample as it is."""
     if problem.batch is None:
         return places(problem, f, lane)
     if lane:

@@ -3,6 +3,7 @@
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from .graph import UnsupportedError
 from .knots import FEWEST
 from .source import Shape, Source, write
 from .trace import Traced, trace, vjp_of
-from .width import check_width
+from .width import check_width, multiply_adds
 
 LIBRARIES: dict[str, ctypes.CDLL] = {}
 
@@ -87,6 +88,11 @@ class Compiled:
             LIBRARIES[source.key] = library(source)
         return source, LIBRARIES[source.key]
 
+    @cached_property
+    def products(self) -> int:
+        """Multiply-adds in f's matrix products."""
+        return multiply_adds(self.traced.body)
+
     def lane_tensors(self, args: Any) -> list[Tensor]:
         """The arguments of f with a row for each sample."""
         return _picked(args, self.lane)
@@ -115,6 +121,7 @@ def graded(problem: Problem) -> bool:
 
 
 def has_rows(leaf: Any, problem: Problem) -> bool:
+    """Whether an argument of f has a row for each sample."""
     batch = problem.batch_size
     ours = isinstance(leaf, Tensor) and leaf.dtype == problem.y0.dtype
     return batch is not None and ours and leaf.dim() > 0 and len(leaf) == batch
@@ -135,7 +142,7 @@ def traced(problem: Problem, f: VectorField, limit: int | None) -> Compiled:
         try:
             found = _trace_with(problem, f, values, lane, shared)
             if limit is not None:
-                check_width(found.traced.body, limit)
+                check_width(found.products, limit)
             if not differs(found, problem, f, places(problem, f, lane)):
                 check_apart(found, problem, f)
                 return found

@@ -1,5 +1,6 @@
 """Which f's are known already, and how a change of them is seen."""
 
+import operator
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
@@ -76,7 +77,7 @@ class Known:
         except UnwatchableError:
             return False
         old = self.watched
-        same = now.signature == old.signature and all(map(_is, now.tensors, old.tensors))
+        same = now.signature == old.signature and all(map(operator.is_, now.tensors, old.tensors))
         if same:
             self.watched = now
         return same
@@ -85,10 +86,6 @@ class Known:
 def is_due(use: int) -> bool:
     """Whether the compiled f is compared with f at this use: the 1st, 2nd, 4th, ..., later at equal distances."""
     return use % OFTEN == 0 or (use < OFTEN and use & (use - 1) == 0)
-
-
-def _is(a: object, b: object) -> bool:
-    return a is b
 
 
 @dataclass(eq=False)

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from ..engine import where_reached
 from ..field import Tally
-from .call import Call, Record, address
+from .call import Record, address
 from .knots import Room, pulled_apart
-from .run import COUNTS, Outcome, launch, tensors_of
-from .source import Source
+from .run import COUNTS, Outcome, Plan, launch, tensors_of
 
 WHOLE = ("samples", "outputs", "threads", "time_row", "time_column", "tensors", "knots")
 POINTERS = (
@@ -38,25 +37,14 @@ class Job:
     """A solve that a gradient is wanted of.
 
     Attributes:
-        template: its settings; ys: where its outputs go; lanes: how many of f's tensors differ between samples.
-        wanted: places of f's inputs, in the order of its trace, that have a gradient besides y.
-        evaluations: of f in a step of the method; again: 1 where a step begins with the slope of the one before.
-        single: whether all samples end together; levels: tolerances that differ between entries or samples.
+        ys: where the outputs go.
         outcome: what was solved.
         room: for the steps themselves, where they are wanted; every_step: whether they are outputs.
     """
 
-    template: Call
-    source: Source
-    built: ctypes.CDLL
-    wanted: tuple[int, ...]
-    lanes: int
+    plan: Plan
     ys: Tensor
     tally: Tally
-    evaluations: int
-    again: int
-    single: bool
-    levels: tuple[Tensor, ...]
     outcome: Outcome | None = None
     room: Room | None = None
     every_step: bool = False
@@ -67,18 +55,20 @@ def wanted_inputs(tensors: Sequence[Tensor]) -> tuple[int, ...]:
     return tuple(2 + i for i, tensor in enumerate(tensors) if tensor.requires_grad)
 
 
-def differentiable(job: Job, y0: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """As ``tensors_of``, with the gradients of the reverse sweep; ``job.outcome`` is set."""
-    return _Swept.apply(job, y0, *tensors)
+def differentiable(
+    plan: Plan, y0: Tensor, tensors: Sequence[Tensor], ys: Tensor, tally: Tally, room: Room | None = None
+) -> tuple[Outcome, tuple[Tensor, ...]]:
+    """What a compiled solve has written, and ``tensors_of`` it, with the gradients of the reverse sweep."""
+    job = Job(plan, ys, tally, room=room)
+    results = _Swept.apply(job, y0, *tensors)
+    assert job.outcome is not None
+    return job.outcome, results
 
 
 class _Swept(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, job: Job, y0: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-        lanes, shared = tensors[: job.lanes], [tensor.contiguous() for tensor in tensors[job.lanes :]]
-        outcome = launch(
-            job.template, job.built, y0.detach(), (*lanes, *job.levels), shared, job.ys, record=True, room=job.room
-        )  # fmt: skip
+        outcome = launch(job.plan, y0.detach(), tensors, job.ys, record=True, room=job.room)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(y0, *tensors)
         job.outcome = outcome
@@ -86,7 +76,7 @@ class _Swept(torch.autograd.Function):
         bare = outcome._replace(ys=job.ys[:0], last=job.ys[:0], room=None)
         every = job.room is not None and job.room.every
         ctx.job = replace(job, ys=job.ys[:0], outcome=bare, room=None, every_step=every)
-        return tuple(tensor.detach() for tensor in tensors_of(outcome, job.single))
+        return tuple(tensor.detach() for tensor in tensors_of(outcome, job.plan.single))
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Any, ...]:
@@ -99,9 +89,9 @@ class _Swept(torch.autograd.Function):
         grad_y0, lanes, shared = _swept(job, y0, tensors, cotangents)
         _count(job)
         grads: list[Tensor | None] = [None] * len(tensors)
-        for place in job.wanted:
+        for place in job.plan.wanted or ():
             i = place - 2
-            grads[i] = lanes[i].reshape(tensors[i].shape) if i < job.lanes else shared.pop(0)
+            grads[i] = lanes[i].reshape(tensors[i].shape) if i < job.plan.lanes else shared.pop(0)
         return (None, grad_y0, *grads)
 
 
@@ -110,9 +100,12 @@ def _count(job: Job) -> None:
     assert job.outcome is not None
     counts = np.frombuffer(job.outcome.numbers, np.int64).reshape(len(COUNTS), -1)
     _, accepted, rejected, nfev = counts[:4]
-    start = 2 if not (job.template.grid_steps or job.template.first_step) else job.again
+    start = 2 if not (job.plan.template.grid_steps or job.plan.template.first_step) else job.plan.carried
     # All evaluations but those before the first step and in rejected steps.
-    pulled = np.maximum(nfev - start - rejected * job.evaluations, accepted * job.evaluations) + job.again
+    pulled = (
+        np.maximum(nfev - start - rejected * job.plan.evaluations, accepted * job.plan.evaluations)
+        + job.plan.carried
+    )
     job.tally.count += int(pulled.max())
     job.tally.rows += int(pulled.sum())
 
@@ -124,7 +117,7 @@ def _seed(job: Job, sweep: Sweep, cotangents: Sequence[Tensor | None]) -> None:
     (grad_ys, grad_y1), grad_knots = cotangents[:2], cotangents[2:]
     grad_y, grad_stages = (grad_knots[0], grad_knots[1:]) if grad_knots else (None, ())
     if grad_y1 is not None:
-        grad_y1 = where_reached(bool(status[0] >= 0) if job.single else status >= 0, grad_y1)
+        grad_y1 = where_reached(bool(status[0] >= 0) if job.plan.single else status >= 0, grad_y1)
     if grad_ys is not None and job.every_step:
         starts, ends = pulled_apart(grad_ys, accepted)
         grad_ys = None
@@ -143,12 +136,12 @@ def _seed(job: Job, sweep: Sweep, cotangents: Sequence[Tensor | None]) -> None:
 
 def _totals(job: Job, sweep: Sweep) -> Tensor:
     """Room for the gradients of what all samples share: for one tensor after the other, a row for each thread."""
-    sizes, threads = job.source.shared_sizes, job.template.threads
+    sizes, threads = job.plan.source.shared_sizes, job.plan.template.threads
     totals = torch.zeros(threads * sum(sizes), dtype=torch.float64)
     places = accumulate((8 * threads * n for n in sizes[:-1]), initial=totals.data_ptr()) if sizes else ()
     sweep.tensors = len(sizes)
     sweep.keep(totals)
-    sweep.arrays(ctypes.c_int64, sizes=sizes, by_lane=job.source.by_lane)
+    sweep.arrays(ctypes.c_int64, sizes=sizes, by_lane=job.plan.source.by_lane)
     sweep.arrays(ctypes.c_void_p, grad_shared=tuple(places))
     return totals
 
@@ -165,17 +158,17 @@ def _swept(
     for name in ("t0", "sign", "times", "args", "before", "tapes"):
         setattr(sweep, name, getattr(call, name))
     _seed(job, sweep, cotangents)
-    widths = [t[0].numel() for t in tensors[: job.lanes]] if call.samples else []
+    widths = [t[0].numel() for t in tensors[: job.plan.lanes]] if call.samples else []
     grad_y0, slope_bar = torch.empty_like(state), torch.zeros_like(state)
-    grad_args = state.new_zeros((samples, max(1, job.source.columns)))
+    grad_args = state.new_zeros((samples, max(1, job.plan.source.columns)))
     totals = _totals(job, sweep)
-    sweep.share([tensor.contiguous() for tensor in tensors[job.lanes :]])
+    sweep.share([tensor.contiguous() for tensor in tensors[job.plan.lanes :]])
     sweep.point(y0=state)
     sweep.point(grad_y0=grad_y0, slope_bar=slope_bar, grad_args=grad_args)
-    if job.built.reverse(address(sweep)):
+    if job.plan.built.reverse(address(sweep)):
         raise MemoryError("the fused reverse sweep ran out of memory")
-    places = [place - 2 for place in job.wanted if place - 2 >= job.lanes]
-    parts = totals.split([n * call.threads for n in job.source.shared_sizes]) if places else ()
+    places = [place - 2 for place in job.plan.wanted or () if place - 2 >= job.plan.lanes]
+    parts = totals.split([n * call.threads for n in job.plan.source.shared_sizes]) if places else ()
     if call.threads > 1:
         parts = [part.view(call.threads, -1).sum(0) for part in parts]
     shared = [

@@ -3,6 +3,7 @@
 import ctypes
 import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ from .call import Call, address, array_of, flat_rows
 from .field import graded
 from .graph import UnsupportedError
 from .knots import Room, every_step
+from .source import Source
 
 COUNTS = ("status", "accepted", "rejected", "nfev", "before", "worst", "t", "h", "none")
 CHUNK = 64  # samples that a thread takes at once, as in cpp/forward.hpp
@@ -140,18 +142,38 @@ class Outcome(NamedTuple):
         return torch.frombuffer(self.numbers, dtype=torch.int64).view(len(COUNTS), -1)
 
 
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What solves of one f, by one method and with the same settings, have in common.
+
+    Attributes:
+        template: the settings.
+        wanted: places of f's inputs, in the order of its trace, that have a gradient besides y; None: no gradients.
+            ``source`` and ``built`` are for that.
+        lanes: how many of f's tensors differ between samples; they are the first.
+        evaluations: of f in a step; carried: 1 where a step begins with the slope of the one before.
+        single: whether all samples end together.
+        levels: tolerances that differ between entries or samples.
+    """
+
+    template: Call
+    source: Source
+    built: ctypes.CDLL
+    wanted: tuple[int, ...] | None
+    lanes: int
+    evaluations: int
+    carried: int
+    single: bool
+    levels: tuple[Tensor, ...] = ()
+
+
 def launch(
-    template: Call,
-    built: ctypes.CDLL,
-    y0: Tensor,
-    lanes: Sequence[Tensor],
-    shared: Sequence[Tensor],
-    ys: Tensor,
-    record: bool,
-    room: Room | None = None,
+    plan: Plan, y0: Tensor, tensors: Sequence[Tensor], ys: Tensor, record: bool, room: Room | None = None
 ) -> Outcome:
-    """Run a compiled solve from y0, into ``ys`` and ``room``; with ``record`` there is a tape."""
-    call = template.copy()
+    """Run a compiled solve from y0 with f's ``tensors``, into ``ys`` and ``room``; with ``record`` there is a tape."""
+    call, built = plan.template.copy(), plan.built
+    lanes = (*tensors[: plan.lanes], *plan.levels)
+    shared = [tensor.contiguous() for tensor in tensors[plan.lanes :]]
     samples = call.samples
     start = y0.contiguous()
     last = torch.empty_like(start)
@@ -175,7 +197,7 @@ def launch(
         raise MemoryError("the fused solve ran out of memory")
     outcome = Outcome(call, ys, last, numbers, tape, room)
     if room is not None and (longest := int(outcome.counts[1].max())) > room.rows:
-        return launch(template, built, y0, lanes, shared, ys, record, room.larger(longest))
+        return launch(plan, y0, tensors, ys, record, room.larger(longest))
     return outcome
 
 

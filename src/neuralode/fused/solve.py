@@ -12,7 +12,7 @@ from .knots import Room
 from .known import compiled
 from .options import Fused
 from .reverse import differentiable, wanted_inputs
-from .run import as_run, blank, launch, levels_of, prepared, refuse, tensors_of
+from .run import Plan, as_run, blank, launch, levels_of, prepared, refuse, tensors_of
 from .width import limit, report
 
 
@@ -31,29 +31,24 @@ def solve(problem: Problem, options: Fused) -> Run:
     tensors = (*found.lane_tensors(f.args), *uniforms)
     template = prepared(problem)
     template.memory = options.memory
-    wanted = wanted_inputs(tensors)
-    graded = torch.is_grad_enabled() and (wanted or problem.y0.requires_grad)
-    source, built = found.build(problem, uniforms, wanted if graded else None)
+    places = wanted_inputs(tensors)
+    wanted = places if torch.is_grad_enabled() and (places or problem.y0.requires_grad) else None
+    source, built = found.build(problem, uniforms, wanted)
     tableau = problem.method.tableau
     assert tableau is not None
-    recipe = Recipe(
-        known, table, template, wanted if graded else None, source, built, len(found.lane),
-        tableau.stages - tableau.fsal, int(tableau.fsal), problem.samples is None, options.check,
-        report(found.traced.body, bound), levels_of(problem),
+    plan = Plan(
+        template, source, built, wanted, len(found.lane), tableau.stages - tableau.fsal, int(tableau.fsal),
+        problem.samples is None, levels_of(problem),
     )  # fmt: skip
-    ys = blank(template, problem.y0.detach())
-    room = Room.wanted(problem, found.rows)
-    if graded:
-        job = replace(recipe.job(ys, problem.field.tally), room=room)
-        results = differentiable(job, problem.y0, tensors)
-        assert job.outcome is not None
-        outcome = job.outcome
+    ys, room = blank(template, problem.y0.detach()), Room.wanted(problem, found.rows)
+    if wanted is None:
+        outcome = launch(plan, problem.y0.detach(), tensors, ys, record=False, room=room)
+        results = tensors_of(outcome, plan.single)
     else:
-        lanes = (*tensors[: recipe.lanes], *recipe.levels)
-        shared = [u.detach().contiguous() for u in uniforms]
-        outcome = launch(template, built, problem.y0.detach(), lanes, shared, ys, record=False, room=room)
-        results = tensors_of(outcome, recipe.single)
+        outcome, results = differentiable(plan, problem.y0, tensors, ys, f.tally, room)
     if outcome.room is not None:
         found.rows = outcome.room.rows
     run = as_run(problem, outcome, results)
-    return replace(run, again=recipe if room is None else None, report=recipe.report)
+    told = report(found, bound)
+    recipe = Recipe(known, table, plan, options.check, told) if room is None else None
+    return replace(run, again=recipe, report=told)

@@ -13,12 +13,17 @@ measured: its limit is where the code for one lane was seen to fall to the speed
 gradients than those in the table are not fused (``source.LARGEST``).
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import fx
 
 from ..problem import Problem
 from .graph import UnsupportedError
 from .trace import name_of
+
+if TYPE_CHECKING:
+    from .field import Compiled
 
 MATRIX = frozenset(("mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot"))
 PRODUCT = {"addmm": 1, "baddbmm": 1, "addmv": 1}  # which operand is the left matrix; the first in others
@@ -49,9 +54,8 @@ def limit(problem: Problem) -> int:
     return LIMITS[few, torch.is_grad_enabled()]
 
 
-def check_width(body: fx.GraphModule, most: int) -> None:
-    """Raise UnsupportedError for an f whose matrix products are larger."""
-    found = multiply_adds(body)
+def check_width(found: int, most: int) -> None:
+    """Raise UnsupportedError for an f with more multiply-adds."""
     if found > most:
         raise UnsupportedError(
             f"eager is faster: f's matrix products have {found:,} multiply-adds for one sample, and from {most:,} on "
@@ -59,10 +63,10 @@ def check_width(body: fx.GraphModule, most: int) -> None:
         )
 
 
-def report(body: fx.GraphModule, most: int | None) -> dict[str, str]:
+def report(found: "Compiled", most: int | None) -> dict[str, str]:
     """What a solution says of its backend; ``most``: the limit where there was a choice."""
     if most is None:
         return {"backend": "fused"}
-    found = multiply_adds(body)
-    why = f"f's matrix products have {found:,} multiply-adds for one sample, not more than {most:,}: the rule by width"
+    products = f"{found.products:,} multiply-adds for one sample, not more than {most:,}"
+    why = f"f's matrix products have {products}: the rule by width"
     return {"backend": "fused", "why": why}
