@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 import torch
+from markdown_table import markdown
 from torch import Tensor, nn
 
 import neuralode
@@ -152,14 +153,14 @@ def report(title: str, trainings: list[Training]) -> None:
     """Print one table."""
     fused = next(each for each in trainings if each.name.endswith("fused, lockstep"))
     unit = median(fused.seconds[1:])
-    print(f"\n{title}\n\n| | ms a step | x fused, lockstep | first step, s | loss, first | loss, last |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print(f"\n{title}\n")
+    rows = []
     for each in trainings:
         typical = median(each.seconds[1:])
-        print(
-            f"| {each.name} | {1e3 * typical:.2f} ({1e3 * min(each.seconds):.2f}) | {typical / unit:.1f} | "
-            f"{each.seconds[0]:.2f} | {each.losses[0]:.4f} | {each.losses[-1]:.4f} |"
-        )
+        times = f"{1e3 * typical:.2f} ({1e3 * min(each.seconds):.2f})", f"{typical / unit:.1f}"
+        losses = f"{each.losses[0]:.4f}", f"{each.losses[-1]:.4f}"
+        rows.append((each.name, *times, f"{each.seconds[0]:.2f}", *losses))
+    markdown(("", "ms a step", "x fused, lockstep", "first step, s", "loss, first", "loss, last"), rows)
 
 
 def main() -> None:

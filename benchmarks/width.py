@@ -7,10 +7,10 @@ gradient to the weights. The rule of ``backend="auto"`` (``neuralode/fused/width
 """
 
 import sys
-import time
 from collections.abc import Callable
 
 import torch
+from timing import once
 from torch import nn
 
 from neuralode import solve
@@ -27,12 +27,7 @@ def smallest(run: Callable[[], object]) -> float:
         run()
     except UnsupportedError:
         return float("nan")
-    found = []
-    for _ in range(REPEATS):
-        start = time.process_time()
-        run()
-        found.append(time.process_time() - start)
-    return min(found)
+    return min(once(run)[0] for _ in range(REPEATS))
 
 
 def row(width: int, samples: int, batch: str | None) -> str:

@@ -1,15 +1,15 @@
 """neuralode: eager and fused, stepping each sample alone or all in lockstep."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from operations import OfTorch
 from torch import Tensor
 
 import neuralode
 
+from .by_torch import Work, forward, gradient
 from .problem import Contender, Problem, RefusedError, flat
 
 REFUSALS = (neuralode.SolverError, NotImplementedError, ValueError, TypeError)
@@ -37,23 +37,17 @@ class Ours:
         if foreign or problem.stiff != (self.method != "dopri5"):
             raise RefusedError("")
 
-    def forward(self, problem: Problem) -> Callable[[float], Any]:
+    def outputs(self, problem: Problem, y0: Tensor, tol: float) -> Tensor:
+        found: Tensor = self.solve(problem, y0, tol).y
+        return found
+
+    def forward(self, problem: Problem) -> Work:
         self.check(problem)
+        return forward(self.outputs, problem)
 
-        def work(tol: float) -> Any:
-            with torch.no_grad():
-                return (self.solve(problem, problem.y0, tol).y,)
-
-        return work
-
-    def gradient(self, problem: Problem) -> Callable[[float], Any]:
+    def gradient(self, problem: Problem) -> Work:
         self.check(problem)
-
-        def work(tol: float) -> Any:
-            found = self.solve(problem, problem.leaves[0], tol)
-            return torch.autograd.grad(problem.total_loss(OfTorch, found.y), problem.leaves)
-
-        return work
+        return gradient(self.outputs, problem)
 
 
 def contenders() -> Iterator[Contender]:

@@ -1,12 +1,12 @@
 """torchdiffeq: one step size for all samples; gradients by backpropagation or by the adjoint equation."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
-import torch
-from operations import OfTorch
 from torch import Tensor
 
+from .by_torch import forward, gradient
 from .problem import Contender, Problem, RefusedError, flat
 
 
@@ -28,29 +28,13 @@ def solving(problem: Problem, y0: Tensor, tol: float, adjoint: bool = False) -> 
     )
 
 
-def forward(problem: Problem) -> Callable[[float], Any]:
-    def work(tol: float) -> Any:
-        with torch.no_grad():
-            return (solving(problem, problem.y0, tol),)
-
-    return work
-
-
-def gradient(adjoint: bool) -> Callable[[Problem], Callable[[float], Any]]:
-    def prepare(problem: Problem) -> Callable[[float], Any]:
-        def work(tol: float) -> Any:
-            ys = solving(problem, problem.leaves[0], tol, adjoint)
-            return torch.autograd.grad(problem.total_loss(OfTorch, ys), problem.leaves)
-
-        return work
-
-    return prepare
-
-
 def nothing(problem: Problem) -> Callable[[float], Any]:
     raise RefusedError("")
 
 
 def contenders() -> Iterator[Contender]:
-    yield Contender("torchdiffeq", forward, gradient(adjoint=False), flat, per_sample=False)
-    yield Contender("torchdiffeq, adjoint", nothing, gradient(adjoint=True), flat, per_sample=False)
+    adjoint = partial(gradient, partial(solving, adjoint=True))
+    yield Contender(
+        "torchdiffeq", partial(forward, solving), partial(gradient, solving), flat, per_sample=False
+    )
+    yield Contender("torchdiffeq, adjoint", nothing, adjoint, flat, per_sample=False)

@@ -1,12 +1,11 @@
 """torchode, eager: a step size for each sample, gradients by backpropagation."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from functools import partial
 
-import torch
-from operations import OfTorch
 from torch import Tensor
 
+from .by_torch import forward, gradient
 from .problem import Contender, Problem, RefusedError, flat
 
 
@@ -35,21 +34,5 @@ def solving(problem: Problem, y0: Tensor, tol: float) -> Tensor:
     return found.ys.transpose(0, 1).reshape(len(problem.times), *y0.shape)
 
 
-def forward(problem: Problem) -> Callable[[float], Any]:
-    def work(tol: float) -> Any:
-        with torch.no_grad():
-            return (solving(problem, problem.y0, tol),)
-
-    return work
-
-
-def gradient(problem: Problem) -> Callable[[float], Any]:
-    def work(tol: float) -> Any:
-        ys = solving(problem, problem.leaves[0], tol)
-        return torch.autograd.grad(problem.total_loss(OfTorch, ys), problem.leaves)
-
-    return work
-
-
 def contenders() -> Iterator[Contender]:
-    yield Contender("torchode", forward, gradient, flat, per_sample=True)
+    yield Contender("torchode", partial(forward, solving), partial(gradient, solving), flat, per_sample=True)
