@@ -20,6 +20,11 @@ def lorenz(t: Tensor, y: Tensor, rho: Tensor) -> Tensor:
     return torch.stack((10 * (v - x), x * (rho - z) - v, x * v - 8 / 3 * z), -1)
 
 
+def blow_up(t: Tensor, y: Tensor, rate: Tensor) -> Tensor:
+    """A pole at 1 / (rate y0), each sample its own."""
+    return rate[:, None] * y * y
+
+
 class Spiral(nn.Module):
     """A small network on y**3 that turns with time."""
 

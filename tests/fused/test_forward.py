@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fused.fields import D, Spiral, lorenz, lotka_volterra, states, van_der_pol
+from fused.fields import D, Spiral, blow_up, lorenz, lotka_volterra, states, van_der_pol
 from neuralode import Fused, SolverError, methods, solve
 from neuralode.fused import UnsupportedError
 
@@ -132,10 +132,6 @@ def test_one_thread_is_two_threads(batch):
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(*found)
-
-
-def blow_up(t, y, rate):
-    return rate[:, None] * y * y
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fused.fields import D, Spiral, lotka_volterra, states
+from fused.fields import D, Spiral, blow_up, lotka_volterra, states
 from neuralode import solve
 
 EXACT = 1e-12  # relative: given steps differ by the rounding of f alone
@@ -89,9 +89,6 @@ def test_more_steps_than_there_was_room_for(batch):
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", ["independent", "lockstep"])
 def test_a_solve_that_fails_keeps_what_it_has(batch):
-    def blow_up(t, y, rate):
-        return rate[:, None] * y * y
-
     rate, y0 = torch.tensor([1.0, 0.1, 0.3], dtype=D), torch.ones(3, 1, dtype=D)
     sides = []
     for backend in ("eager", "fused"):
