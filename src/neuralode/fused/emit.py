@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .graph import Buffer, Elementwise, Gather, Index, Instruction, MatMul, Operand, Program, Reduce, View
+from .products import folds, unfolded, vector_and_matrix
 
 UNROLLED = 16  # entries up to which an instruction is written out one by one
 
@@ -27,12 +28,17 @@ def stride(index: Index) -> tuple[int, int] | None:
     return (int(index[0]), int(steps[0])) if (steps == steps[0]).all() else None
 
 
+def _in_order(view: View) -> bool:
+    """Whether it is a whole buffer, entry by entry."""
+    return stride(view.index.reshape(-1)) == (0, 1)
+
+
 class Emitter:
     """Writes one program; ``placed``: the buffers that the caller declares."""
 
     def __init__(self, program: Program, placed: frozenset[Buffer] = frozenset()) -> None:
         self.program, self.placed = program, placed
-        self.code = program.needed()
+        self.code = [unfolded(each) for each in program.needed()]
         self.lines: list[str] = []
         self.tables = 0
 
@@ -41,14 +47,17 @@ class Emitter:
         for group in self._groups():
             first = group[0]
             if isinstance(first, Elementwise) and first.out.size > UNROLLED:
-                self._loop([each for each in group if isinstance(each, Elementwise)])
+                self._loop(group)
             else:
                 for each in group:
                     self._single(each)
         return self.lines
 
     def _groups(self) -> Iterator[list[Instruction]]:
-        """Runs of elementwise instructions over as many entries, each entry using only its own of those before."""
+        """Runs of elementwise instructions over as many entries, each entry using only its own of those before.
+
+        Products of what they make with a matrix of few columns belong to them.
+        """
         group: list[Instruction] = []
         for each in self.code:
             if not (group and self._joins(each, group)):
@@ -61,14 +70,18 @@ class Emitter:
 
     @staticmethod
     def _joins(each: Instruction, group: list[Instruction]) -> bool:
-        made = {other.out for other in group}
-        if (
-            not all(isinstance(other, Elementwise) for other in (*group, each))
-            or each.out.size != group[0].out.size
-        ):
+        size = group[0].out.size
+        if not isinstance(group[0], Elementwise) or size <= UNROLLED:
             return False
-        mine = (o for o in each.operands if isinstance(o, View) and o.buffer in made)
-        return all(stride(o.index.reshape(-1)) == (0, 1) or o.buffer.size == 1 for o in mine)
+        made = {other.out for other in group if isinstance(other, Elementwise)}
+        summed = {other.out for other in group} - made
+        views = [o for o in each.operands if isinstance(o, View)]
+        if any(view.buffer in summed for view in views):
+            return False
+        if not isinstance(each, Elementwise):
+            parts = folds(each, size)
+            return parts is not None and parts[0].buffer in made and _in_order(parts[0])
+        return each.out.size == size and all(_in_order(view) for view in views if view.buffer in made)
 
     def declare(self, buffer: Buffer) -> None:
         """An array for a buffer."""
@@ -127,14 +140,18 @@ class Emitter:
         base, step = spaced
         return f"{base} + {step} * {variable}" if step else str(base)
 
-    def _loop(self, group: list[Elementwise]) -> None:
+    def _loop(self, group: list[Instruction]) -> None:
         used: set[Buffer] = {view.buffer for view in self.program.outputs}
         for each in self.code:
             if each not in group:
                 used.update(o.buffer for o in each.operands if isinstance(o, View))
         inner = []
         made: set[Buffer] = set()
+        after: list[str] = []
         for each in group:
+            if not isinstance(each, Elementwise):
+                inner += self._sums(each, after)
+                continue
             texts = [
                 f"{o.buffer.name}_i" if isinstance(o, View) and o.buffer in made else self.running(o)
                 for o in each.operands
@@ -146,6 +163,21 @@ class Emitter:
                 self.declare(each.out)
                 inner.append(f"{each.out.name}[i] = {each.out.name}_i;")
         self.lines.append(f"for (int i = 0; i < {group[0].out.size}; i++) {{ {' '.join(inner)} }}")
+        self.lines += after
+
+    def _sums(self, each: Instruction, after: list[str]) -> list[str]:
+        """What a loop adds up of a product as it goes; the sums are stored after it."""
+        parts = vector_and_matrix(each)
+        assert parts is not None
+        x, w = parts
+        self.declare(each.out)
+        inner = []
+        for n in range(w.shape[1]):
+            name = f"{each.out.name}_{n}"
+            self.lines.append(f"V {name} = {{}};")
+            inner.append(f"{name} += {x.buffer.name}_i * {self.running(w.with_index(w.index[:, n]))};")
+            after.append(f"{each.out.name}[{n}] = {name};")
+        return inner
 
     def _single(self, each: Instruction) -> None:
         self.declare(each.out)

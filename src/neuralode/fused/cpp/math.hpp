@@ -1,6 +1,6 @@
 // Functions of a vector of lanes, each within two units in the last place; float and double.
 // Polynomials and reductions: exp by Taylor's series on |r| <= ln(2)/2; log and log1p as in Sun's fdlibm (s_log.c);
-// tanh by Cephes' rational and polynomial approximations (Moshier) below 0.625, by exp above. sin and cos are in
+// tanh by exp, of floats near 0 by a polynomial (least largest error, by Lawson's iteration). sin and cos are in
 // circular.hpp.
 
 static inline IF bits(VF x) { return (IF)x; }
@@ -181,15 +181,31 @@ template <class W> static inline W logarithm_plus_one(W x) {
     return x == 0 ? x : log_limits(u, result);
 }
 
+// |x| < 0.5493: an odd polynomial; above: 1 - 2 / (exp(2 |x|) + 1), the exponential as 2^n p(r), r = |x| - n ln(2) / 2.
+static inline VF hyperbolic_tangent(VF x) {
+    const float magic = 12582912.0f + 127.0f;  // the lowest bits of the sum below are n + 127
+    const VF a = magnitude(x), c = a > 10.0f ? VF{} + 10.0f : a;
+    const VF s = c * 2.8853900817779268f + magic, r = c - (s - magic) * 0.34657359027997264f;
+    VF p = 0.08859878f * r + 0.26797555f;
+    p = p * r + 0.66668812f;
+    p = p * r + 1.33331443f;
+    p = p * r + 1.99999977f;
+    p = p * r + 2.00000006f;
+    p = p * r + 1.0f;
+    const VF far = 1.0f - 2.0f / (p * (VF)(bits(s) << 23) + 1.0f), z = x * x;
+    VF w = 0.01641227f * z - 0.05265888f;
+    w = w * z + 0.1332053f;
+    w = w * z - 0.33332938f;
+    return a < 0.5493f ? x * (z * w + 1.0f) : with_sign(far, x);
+}
 // m / (m + 2) with m = exp(2 |x|) - 1, less what the rounding of the sum has lost where that matters.
-template <class W> static inline W hyperbolic_tangent(W x) {
-    const W most = W{} + 20;
-    W a = magnitude(x), r, rest;
-    decltype(bits(x)) n;
-    reduce(2 * (most < a ? most : a), r, rest, n);
-    const W p = short_expm1(r, rest), power = power_of_two(n), m = p * power + (power - 1);
-    const W sum = m + 2, q = m / sum, lost = m < 4 ? m - (sum - 2) : W{};
-    return with_sign(q - q * lost * (0.5f - 0.5f * q), x);
+static inline VD hyperbolic_tangent(VD x) {
+    VD a = magnitude(x), r, rest;
+    ID n;
+    reduce(2 * (20.0 < a ? VD{} + 20.0 : a), r, rest, n);
+    const VD p = short_expm1(r, rest), power = power_of_two(n), m = p * power + (power - 1);
+    const VD sum = m + 2, q = m / sum, lost = m < 4 ? m - (sum - 2) : VD{};
+    return with_sign(q - q * lost * (0.5 - 0.5 * q), x);
 }
 template <class W> static inline W logistic(W x) {
     W e = exponential(-magnitude(x)), sum = 1 + e, q = (x < 0 ? e : W{} + 1) / sum;
