@@ -33,6 +33,7 @@ FUNCTIONS = {
     "log1p.default": "logarithm_plus_one({0})",
     "tanh.default": "hyperbolic_tangent({0})",
     "sigmoid.default": "logistic({0})",
+    "erf.default": "error_function({0})",
     "sin.default": "sine({0})",
     "cos.default": "cosine({0})",
     "relu.default": "greater(V{{}}, {0})",
@@ -46,7 +47,7 @@ FUNCTIONS = {
     "fmod.Tensor": "lanewise({0}, {1}, [](T a, T b) {{ return std::fmod(a, b); }})",
 }
 LIBRARY = (
-    "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "erf", "erfc", "log2",
+    "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "erfc", "log2",
     "log10", "exp2", "floor", "ceil", "trunc",
 )  # fmt: skip
 FUNCTIONS |= {

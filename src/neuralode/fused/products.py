@@ -35,7 +35,7 @@ def unfolded(each: Instruction) -> Instruction:
 
 
 def folds(each: Instruction, size: int) -> tuple[View, View] | None:
-    """``vector_and_matrix`` where the product of ``size`` entries has few, so that a loop may add them up as it goes."""
+    """``vector_and_matrix`` where ``size`` entries give few, so that a loop may add them up as it goes."""
     parts = vector_and_matrix(each)
     if parts is None or each.out.size > SHORT or parts[0].shape != (size,):
         return None

@@ -211,3 +211,24 @@ template <class W> static inline W logistic(W x) {
     W e = exponential(-magnitude(x)), sum = 1 + e, q = (x < 0 ? e : W{} + 1) / sum;
     return q - q * (e - (sum - 1)) * (x < 0 ? 1 - q : q);  // less what the rounding of the sum has lost
 }
+
+// |x| < 0.92: an odd polynomial; above: 1 - exp(-p(|x|)).
+static inline VF error_function(VF x) {
+    const VF a = magnitude(x), c = a > 4.0f ? VF{} + 4.0f : a, z = x * x;
+    VF p = -1.98219637e-4f * c + 3.06549013e-3f;
+    p = p * c - 2.23152124e-2f;
+    p = p * c + 1.04113677e-1f;
+    p = p * c + 6.36976085e-1f;
+    p = p * c + 1.12779724f;
+    p = p * c + 1.66447890e-4f;
+    VF w = -5.9907e-4f * z + 4.99314e-3f;
+    w = w * z - 2.676659e-2f;
+    w = w * z + 1.1281816e-1f;
+    w = w * z - 3.7612494e-1f;
+    w = w * z + 1.2837915e-1f;
+    return a < 0.92f ? x * w + x : with_sign(1.0f - exponential(-p), x);
+}
+static inline VD error_function(VD x) {
+    for (unsigned l = 0; l < sizeof(VD) / sizeof(double); l++) x[l] = std::erf(x[l]);
+    return x;
+}
