@@ -93,7 +93,6 @@ struct Block : Clock {
         Marks marks;
         for (int i = 0; i < C; i++) marks.part[i] = moved.part[i] & (due.part[i] <= next.part[i]);
         Bits hit = marks.bits();
-        if (!hit) return;
         for (int i = 0; i < C; i++) marks.part[i] &= due.part[i] < next.part[i];
         Bits inside = marks.bits();
         if (inside && EXTRA) {
@@ -173,13 +172,13 @@ struct Block : Clock {
 
     void settle() {
         moved = widened(ok);
-        ID seen = {};
+        ID outputs = {}, last = {};
         for (int i = 0; i < C; i++) {
-            const ID event = (due.part[i] <= next.part[i]) | (next.part[i] == end.part[i]);
-            seen |= (size.part[i] < least.part[i]) | (moved.part[i] & event);
+            outputs |= moved.part[i] & (due.part[i] <= next.part[i]);
+            last |= (size.part[i] < least.part[i]) | (moved.part[i] & (next.part[i] == end.part[i]));
         }
-        const bool rare = bits_of(seen) || tries + 1 - oldest >= call.max_steps;
-        if (rare) write();
+        const bool rare = bits_of(last) || tries + 1 - oldest >= call.max_steps;
+        if (bits_of(outputs)) write();
         if (call.knots) keep_knots();
         if (log) log->add(t, h, moved, y, k);
         advance();
