@@ -13,8 +13,9 @@ from neuralode.gradient import GRADIENTS
 
 try:
     import typer
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Column, Table
+    from rich.table import Table
 except ImportError as error:
     raise SystemExit(f"{error}; the command needs more packages: pip install 'neuralode[demo]'") from error
 
@@ -88,16 +89,19 @@ def train_mnist(
 
 @app.command()
 def methods() -> None:
-    """List the methods that `solve` knows, and which gradients each does not admit."""
-    table = Table(
-        Column("name", no_wrap=True), "order", "dense", "stages", "steps", "no gradient", "kind", "source"
-    )
-    for method in neuralode.methods():
-        numbers = map(str, (method.order, method.dense_order, method.stages))
-        steps = "adaptive" if method.adaptive else "fixed"
-        refused = ", ".join(name for name in GRADIENTS if name not in method.gradients)
-        table.add_row(method.name, *numbers, steps, refused, method.kind, method.source)
-    console.print(table)
+    """List the methods that `solve` knows, which gradients each does not admit, and where they are published."""
+    known = neuralode.methods()
+    table = Table("name", "order", "dense", "stages", "steps", "no gradient", box=SIMPLE_HEAD)
+    sources = Table("name", "source", box=SIMPLE_HEAD)
+    for kind in dict.fromkeys(method.kind for method in known):
+        table.add_row(f"[bold]{kind}")
+        for method in (each for each in known if each.kind == kind):
+            numbers = map(str, (method.order, method.dense_order, method.stages))
+            refused = ", ".join(name for name in GRADIENTS if name not in method.gradients)
+            table.add_row(method.name, *numbers, "adaptive" if method.adaptive else "fixed", refused)
+            sources.add_row(method.name, method.source)
+        table.add_section()
+    console.print(table, sources)
 
 
 @app.command()
