@@ -76,3 +76,22 @@ def test_no_compiler_falls_back(monkeypatch):
     finally:
         build.machine.cache_clear()
     assert solution.report["not fused"] == "there is none"
+
+
+@pytest.mark.parametrize(
+    "flags", [("-fno-such-flag",), ("-Wl,--unresolved-symbols=ignore-all", "-Wl,-z,lazy", "-DMISSING")]
+)
+def test_a_compiler_without_openmp_will_do(monkeypatch, tmp_path, flags):
+    """Whether it refuses the flag, or makes a library that cannot be loaded."""
+    monkeypatch.setenv("NEURALODE_CACHE", str(tmp_path))
+    monkeypatch.setattr(build, "THREADS", flags)
+    missing = 'extern int missing;\n#ifdef MISSING\nextern "C" int* wanted() { return &missing; }\n#endif\n'
+    source = Source(TEXT + missing + 'extern "C" int probe() { return 11; }\n')
+    assert build.library(source).probe() == 11
+
+
+def test_a_library_that_cannot_be_built_is_said_in_a_sentence(monkeypatch, tmp_path):
+    monkeypatch.setenv("NEURALODE_CACHE", str(tmp_path))
+    with pytest.raises(UnsupportedError, match="could not build the fused solver: .*error: "):
+        build.library(Source("not C++\n"))
+    assert not list(tmp_path.glob("*.so"))

@@ -21,11 +21,11 @@ FLAGS = (
     "-march=native",
     "-fPIC",
     "-shared",
-    "-fopenmp",
     "-fno-math-errno",
     "-fno-trapping-math",
 )
 WARNINGS = ("-w",)  # the text is generated: its tests are elsewhere
+THREADS = ("-fopenmp",)  # a compiler without it (Apple's) makes solves that run on one thread
 MOST_BYTES = 256 * 2**20
 WIDTHS = {"AVX512": 64, "AVX2": 32}
 
@@ -105,11 +105,23 @@ def _build(source: Source, path: Path) -> None:
         text, made = Path(aside) / "fused.cpp", Path(aside) / "fused.so"
         text.write_text(source.text, encoding="utf-8")
         command = [compiler(), *FLAGS, *WARNINGS, str(text), "-o", str(made)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            lines = [line for line in done.stderr.split("\n") if "error" in line] or [done.stderr[-300:]]
-            raise CompilerError(f"{compiler()} could not build the fused solver: {lines[0]}")
+        trouble = _trouble([*command, *THREADS], made) and _trouble(command, made)
+        if trouble:
+            raise CompilerError(f"{compiler()} could not build the fused solver: {trouble}")
         os.replace(made, path)
+
+
+def _trouble(command: list[str], made: Path) -> str:
+    """Why a command does not make a library that can be loaded; empty if it does."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line for line in done.stderr.split("\n") if "error" in line]
+        return lines[0] if lines else done.stderr[-300:] or f"status {done.returncode}"
+    try:
+        ctypes.CDLL(str(made))
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def _bound(place: Path, newest: Path) -> None:
