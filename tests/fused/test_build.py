@@ -92,6 +92,6 @@ def test_a_compiler_without_openmp_will_do(monkeypatch, tmp_path, flags):
 
 def test_a_library_that_cannot_be_built_is_said_in_a_sentence(monkeypatch, tmp_path):
     monkeypatch.setenv("NEURALODE_CACHE", str(tmp_path))
-    with pytest.raises(UnsupportedError, match="could not build the fused solver: .*error: "):
+    with pytest.raises(UnsupportedError, match=r"could not build the fused solver: .*error: "):
         build.library(Source("not C++\n"))
     assert not list(tmp_path.glob("*.so"))
