@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..tableaus import Tableau
+from .elementwise import ARITHMETIC
 from .emit import Emitter, literal
 from .graph import Buffer, Elementwise, Gather, Index, Instruction, MatMul, Program, View
 from .tableau_text import places, stage_inputs
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 
 Term = tuple[View, Index]
+CHEAP = frozenset(text for text in ARITHMETIC.values() if "/" not in text and "(" not in text)
+MOST_REMADE = 4  # operations that take no longer than to keep their result
 
 
 class Sums:
@@ -128,16 +131,25 @@ def vjp_text(
 
 
 def parted(program: Program, value: View) -> tuple[Program, Program, list[Buffer]]:
-    """(what does not depend on the cotangent and is evaluated first, the rest, what the first keeps for the rest)."""
+    """(what does not depend on the cotangent and is evaluated first, the rest, what the first keeps for the rest).
+
+    What follows from other kept numbers by sums and products is made again: it takes less time than room in the cache.
+    """
     after = {program.inputs[-1]}
     for each in program.instructions:
         if any(isinstance(o, View) and o.buffer in after for o in each.operands):
             after.add(each.out)
     needed = program.needed()
-    rest = [each for each in needed if each.out in after]
-    made = {each.out for each in needed} - after
-    views = [o for each in rest for o in each.operands if isinstance(o, View)]
-    kept = list(dict.fromkeys(v.buffer for v in (*views, *program.outputs) if v.buffer in made))
+    makers = {each.out: each for each in needed if each.out not in after}
+    views = [o for each in needed if each.out in after for o in each.operands if isinstance(o, View)]
+    wanted = list(dict.fromkeys(v.buffer for v in (*views, *program.outputs) if v.buffer in makers))
+    kept, again = list(wanted), set[Buffer]()
+    for buffer in wanted:
+        fewer = [other for other in kept if other is not buffer]
+        made = [_remade(other, set(fewer), makers) for other in wanted]
+        if None not in made:
+            kept, again = fewer, set[Buffer]().union(*(found for found in made if found))
+    rest = [each for each in needed if each.out in after or each.out in again]
     primal = [each for each in program.instructions if each.out not in after]
     outputs = [value, *(View(buffer, np.arange(buffer.size)) for buffer in kept)]
     return (
@@ -145,6 +157,21 @@ def parted(program: Program, value: View) -> tuple[Program, Program, list[Buffer
         Program(rest, program.inputs, program.outputs),
         kept,
     )
+
+
+def _remade(buffer: Buffer, kept: set[Buffer], makers: dict[Buffer, Instruction]) -> set[Buffer] | None:
+    """What is to be made, by sums and products alone, to have a buffer; None where that does not lead to it."""
+    maker = makers.get(buffer)
+    if maker is None or buffer in kept:  # an input, a constant
+        return set()
+    if not (isinstance(maker, Elementwise) and maker.text in CHEAP):
+        return None
+    found = {buffer}
+    for operand in maker.operands:
+        more = _remade(operand.buffer, kept, makers) if isinstance(operand, View) else set()
+        if more is None or len(found := found | more) > MOST_REMADE:
+            return None
+    return found
 
 
 def _keeping(kept: Sequence[Buffer], const: str = "") -> list[str]:
