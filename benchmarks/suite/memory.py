@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from neuralode.fused import empty_cache
+
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -24,6 +26,7 @@ def peak(work: Callable[[], Any], device: torch.device) -> int | None:
     unseen; what is left of that shows as a floor of some hundred kilobytes.
     """
     gc.collect()
+    empty_cache()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)

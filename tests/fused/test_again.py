@@ -6,7 +6,7 @@ from torch import nn
 
 from fused.fields import D, Spiral, lotka_volterra, states, van_der_pol
 from neuralode import Solver, SolverError, methods, solve
-from neuralode.fused import again, known
+from neuralode.fused import again, empty_cache, known
 
 
 @pytest.fixture
@@ -162,3 +162,11 @@ def test_a_parameter_as_the_state():
         solution = solve(lotka_volterra, (0.0, 1.0), y0, batch="independent", backend="fused")
         (grad,) = torch.autograd.grad(solution.y.sum(), y0)
         assert torch.isfinite(grad).all()
+
+
+def test_memory_of_the_steps_is_given_back():
+    y0 = states(40, 2).requires_grad_()
+    solve(lotka_volterra, (0.0, 2.0), y0, batch="independent", backend="fused").y1.sum().backward()
+    assert empty_cache() >= 2**16
+    assert empty_cache() == 0
+    solve(lotka_volterra, (0.0, 2.0), y0, batch="independent", backend="fused").y1.sum().backward()

@@ -6,8 +6,9 @@ same for every f and method.
 """
 
 from .again import again, learn
+from .field import empty_cache
 from .graph import UnsupportedError
 from .options import Fused
 from .solve import solve
 
-__all__ = ["Fused", "UnsupportedError", "again", "learn", "solve"]
+__all__ = ["Fused", "UnsupportedError", "again", "empty_cache", "learn", "solve"]

@@ -25,6 +25,18 @@ from .width import check_width, multiply_adds
 LIBRARIES: dict[str, ctypes.CDLL] = {}
 
 
+def empty_cache() -> int:
+    """Give back the memory that solves with gradients leave for the next ones; returns its bytes.
+
+    At most 32 MiB for each f and method. To be called while no fused solve runs.
+    """
+    freed = 0
+    for built in LIBRARIES.values():
+        built.empty_pool.restype = ctypes.c_int64
+        freed += built.empty_pool()
+    return freed
+
+
 @dataclass(eq=False)
 class Compiled:
     """f of one sample.

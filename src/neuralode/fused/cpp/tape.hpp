@@ -22,8 +22,16 @@ struct Pool {
         taken.clear(std::memory_order_release);
         free(piece);
     }
+    int64_t empty() {
+        int64_t freed = 0;
+        for (; count; freed += PIECE) free(give());
+        return freed;
+    }
 };
 static Pool pool;
+
+// Free the pieces that no solve holds; returns their bytes.
+extern "C" int64_t empty_pool() { return pool.empty(); }
 
 // Items of one size in pieces that never move.
 struct Shelf {
