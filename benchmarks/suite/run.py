@@ -147,13 +147,17 @@ def measured(
             found.write(options.out)
 
 
+SETTLED = 2048  # solves after which only every 1024th compares
+
+
 def call_overhead(taking: Sequence[Contender]) -> float | None:
-    """Seconds of a fused solve of next to nothing."""
+    """Seconds of a fused solve of next to nothing, once f is no longer compared with its compiled form often."""
     made = hunt(1e-3, 2).to(torch.float32)
     fused = next(one for one in taking if one.name == "fused")
     work = fused.forward(made)
     try:
-        work(made.tol)
+        for _ in range(SETTLED):
+            work(made.tol)
     except Exception:  # noqa: BLE001 - no compiler: the tables say so
         return None
     return interleaved({"call": lambda: work(made.tol)}, 5, 2.0)["call"].middle()
