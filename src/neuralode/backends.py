@@ -1,11 +1,13 @@
 """Which engine integrates: eager, or fused where it can."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from . import gradient as gradients
 from .engine import Run
+from .events.sided import Sided
 from .fused import Fused, UnsupportedError
 from .fused import solve as solve_fused
 from .gradient import Discrete, Gradient, Steady, endpoints
@@ -43,6 +45,9 @@ def _fused(problem: Problem, gradient: Gradient, options: Fused) -> Run:
         raise UnsupportedError(
             f"backend='fused' has gradient='discrete' alone, which keeps states, not {name!r}"
         )
+    field: Any = problem.field
+    if isinstance(field, Sided):
+        problem = replace(problem, field=field.plain())
     if problem.inputs == (None, None, None):
         return solve_fused(problem, options)
     return endpoints.with_outputs(problem, solve_fused(endpoints.with_start(problem), options))

@@ -153,7 +153,10 @@ class Chain:
         for name, before in earlier.items():
             self.counts[name] += (torch.as_tensor(getattr(run, name), device=h.device) - before) * self.active
         for name, value in run.report.items():
-            self.report[name] = self.report.get(name, 0) + (value if self.single else value * self.active)
+            if isinstance(value, str):  # which engine, and why: the last leg's
+                self.report[name] = value
+            else:
+                self.report[name] = self.report.get(name, 0) + (value if self.single else value * self.active)
         self.calls = (field.count, field.jacobians)
         self.h = torch.where(self.active, h.double(), self.h)
 

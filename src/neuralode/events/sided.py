@@ -1,6 +1,8 @@
 """A field with discontinuities at known times, seen from one side of each."""
 
+from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -10,6 +12,7 @@ from ..ops import REAL, spread
 from ..problem import Problem
 
 INF = torch.inf
+CLAMPED: WeakKeyDictionary[VectorField, Callable[..., Any]] = WeakKeyDictionary()
 
 
 class Sided:
@@ -29,8 +32,18 @@ class Sided:
     def of_samples(self, keep: Tensor, samples: int) -> "Sided":
         return Sided(self.field.of_samples(keep, samples), self.low[keep], self.high[keep])
 
+    def plain(self) -> Any:
+        """The same as a VectorField whose f has the ends for arguments, so that f is one function on all legs."""
+        inner = self.field
+        if not isinstance(inner, VectorField):
+            return self
+        f = CLAMPED.setdefault(inner, _clamped(inner.f))
+        return VectorField(
+            f, (self.low, self.high, *inner.args), inner.layout, inner.batched, tally=inner.tally
+        )
+
     def _side(self, t: Tensor) -> Tensor:
-        return t + (torch.clamp(t, self.low, self.high) - t).detach()
+        return _between(t, self.low, self.high)
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         return self.field(self._side(t), y)
@@ -46,6 +59,17 @@ class Sided:
 
     def rate(self, t: Tensor, y: Tensor) -> Tensor:
         return self.field.rate(self._side(t), y)
+
+
+def _between(t: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    return t + (torch.clamp(t, low, high) - t).detach()
+
+
+def _clamped(f: Callable[..., Any]) -> Callable[..., Any]:
+    def clamped(t: Tensor, y: Any, low: Tensor, high: Tensor, *args: Any) -> Any:
+        return f(_between(t, low, high), y, *args)
+
+    return clamped
 
 
 def sided(problem: Problem, ends: tuple[Tensor, Tensor], cut: tuple[Tensor, Tensor], sign: Tensor) -> Any:

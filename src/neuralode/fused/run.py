@@ -41,7 +41,7 @@ def refuse(problem: Problem) -> None:
         (p.y0.device.type != "cpu", "the state is not on the CPU"),
         (p.y0.dtype not in (torch.float32, torch.float64), "the state is {p.y0.dtype}"),
         (p.method.tableau is None, "method {p.method.name!r} is no explicit Runge-Kutta method"),
-        (p.watch is not None, "events and t_stops are not fused"),
+        (p.watch is not None, "events are not fused"),
         (p.progress is not None, "progress is not fused"),
         (p.norm is not NORMS["rms"] and p.norm is not NORMS["max"], "a norm of your own is not fused"),
         (
@@ -249,6 +249,7 @@ def as_run(p: Problem, outcome: Outcome, tensors: tuple[Tensor, ...]) -> Run:
     t, h = t.view(torch.float64), h.view(torch.float64)
     single = p.samples is None
     tally = p.field.tally
+    before = tally.count  # of earlier legs, and at ends that have gradients
     tally.count += int(nfev.max())
     tally.rows += int(nfev.sum())
 
@@ -265,7 +266,7 @@ def as_run(p: Problem, outcome: Outcome, tensors: tuple[Tensor, ...]) -> Run:
         t=plain(t),
         h=plain(h),
         sample=_culprit(p, int(status[0]), int(worst[0]), last) if single else None,
-        nfev=plain(nfev),
+        nfev=plain(nfev + before),
         njev=0 if single else none,
         accepted=plain(accepted),
         rejected=plain(rejected),

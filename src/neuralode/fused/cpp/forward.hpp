@@ -13,7 +13,7 @@ struct Block : Clock {
     Times due = {};  // of the next output
     Marks moved = {}, accepted = {};
     V width = {};
-    int64_t sample[L], cursor[L], extra[L], started[L], tries = 0, oldest = 0, alive = 0;
+    int64_t sample[L], cursor[L], extra[L], started[L], idle[L], tries = 0, oldest = 0, alive = 0;
 
     Block(const Call& c, Queue& q, Log* p)
         : Clock(c), queue(q), log(p), y(N), y1(N), a(A + 1), out(N), k((STAGES + EXTRA) * N) {
@@ -39,7 +39,7 @@ struct Block : Clock {
 
     void load(int l, int64_t b) {
         const int64_t local = b - queue.begin;
-        sample[l] = b, accepted[l] = extra[l] = cursor[l] = 0, started[l] = tries, alive++;
+        sample[l] = b, accepted[l] = extra[l] = cursor[l] = idle[l] = 0, started[l] = tries, alive++;
         for (int n = 0; n < N; n++) y[n][l] = call.y0[b * N + n], k[n][l] = queue.slopes[local * N + n];
         for (int n = 0; n < A; n++) a[n][l] = call.args[b * A + n];
         set(l, b, queue.sizes[local]);
@@ -59,7 +59,7 @@ struct Block : Clock {
         for (int n = 0; n < N; n++) call.y1[b * N + n] = y[n][l];
         call.status[b] = status, call.t[b] = time, call.h[b] = sign[l] * step[l], call.accepted[b] = accepted[l];
         call.rejected[b] = call.grid_steps ? 0 : tried - accepted[l];
-        call.nfev[b] += tried * EVALUATIONS + extra[l];
+        call.nfev[b] += (tried - idle[l]) * EVALUATIONS + extra[l];
         if (log) log->leave(l, cursor[l], now[l]);
         rest(l), alive--;
     }
@@ -71,6 +71,7 @@ struct Block : Clock {
                 if (sample[l] >= 0) {
                     next[l] = sign[l] * grid_of(tries - started[l] + 1, sample[l]);
                     step[l] = next[l] - now[l];
+                    idle[l] += step[l] == 0;  // a step of other samples
                 }
         Clock::choose();
         width = rounded(h);
@@ -172,6 +173,7 @@ struct Block : Clock {
 
     void settle() {
         moved = widened(ok);
+        for (int i = 0; call.grid_steps && i < C; i++) moved.part[i] &= step.part[i] != 0;
         ID outputs = {}, last = {};
         for (int i = 0; i < C; i++) {
             outputs |= moved.part[i] & (due.part[i] <= next.part[i]);
