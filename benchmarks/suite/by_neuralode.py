@@ -12,7 +12,6 @@ import neuralode
 from .by_torch import Work, forward, gradient
 from .problem import Contender, Problem, RefusedError, flat
 
-MOST_STEPS = 100_000
 REFUSALS = (neuralode.SolverError, NotImplementedError, ValueError, TypeError)
 
 
@@ -29,7 +28,7 @@ class Ours:
             return neuralode.solve(
                 problem.field, problem.t_span, y0, t_eval=problem.times, args=problem.args, method=self.method,
                 batch=self.batch if problem.batched else None, backend=self.backend,
-                max_steps=max(problem.max_steps, MOST_STEPS), **problem.tolerances(tol),
+                max_steps=max(problem.max_steps, neuralode.Solver.max_steps), **problem.tolerances(tol),
             )  # fmt: skip
         except REFUSALS as error:
             raise RefusedError(str(error).splitlines()[0]) from error

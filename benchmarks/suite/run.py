@@ -32,6 +32,7 @@ from .threads import Walls
 
 QUICK = ("P1", "P3-64", "P5", "P7-van-der-Pol")
 TABLES = (*MODES, "first", "scaling", "threads")
+SETTLED = 2048  # solves after which only every 1024th compares
 FIRST = (
     ("P1", "forward"), ("P2", "forward"), ("P3-64", "forward"), ("P4", "forward"), ("P6", "forward"),
     ("P3-64", "gradient"), ("P4", "gradient"),
@@ -145,9 +146,6 @@ def measured(
                 print(f'\nbackend="auto" takes {taken(made)}')
             found.rows += rows
             found.write(options.out)
-
-
-SETTLED = 2048  # solves after which only every 1024th compares
 
 
 def call_overhead(taking: Sequence[Contender]) -> float | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from .first_call import FirstCall
 from .measure import Row, ratio, ratio_at_equal_error
@@ -80,6 +81,7 @@ class Kept:
 
 def kept(rows: Sequence[Row]) -> Iterator[Kept]:
     """Every promise on every problem that was measured."""
+    value = attrgetter("value")
     for promise in PROMISES:
         for problem in COLUMNS:
             timed = [
@@ -92,7 +94,7 @@ def kept(rows: Sequence[Row]) -> Iterator[Kept]:
             )
             if ours and peers:
                 against = [[_kept(promise, own, peer) for peer in peers] for own in ours]
-                yield max((min(row, key=_value) for row in against), key=_value)
+                yield max((min(row, key=value) for row in against), key=value)
 
 
 def _kept(promise: Promise, ours: Row, peer: Row) -> Kept:
@@ -100,10 +102,6 @@ def _kept(promise: Promise, ours: Row, peer: Row) -> Kept:
         promise.title, ours.problem, promise.least.get(ours.problem), ratio(peer, ours),
         ratio_at_equal_error(peer, ours), ours.contender, peer.contender,
     )  # fmt: skip
-
-
-def _value(one: Kept) -> float:
-    return one.value
 
 
 @dataclass(frozen=True)

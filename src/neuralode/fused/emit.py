@@ -244,12 +244,12 @@ class Emitter:
         a, b = each.operands
         if a.lanes and b.lanes:
             return self._both(each, a, b)
+        if (parts := vector_and_matrix(each)) is not None:
+            return self._row(each.out.name, *parts)
         if a.lanes:
             for m in range(a.shape[0]):
                 self._row(f"{each.out.name} + {m * b.shape[1]}", a.with_index(a.index[m]), b)
             return None
-        if b.shape[1] == 1:
-            return self._row(each.out.name, b.with_index(b.index[:, 0]), a.with_index(a.index.T))
         for n in range(b.shape[1]):
             self.tables += 1
             column = f"column{self.tables}"
