@@ -1,9 +1,13 @@
-"""Vector fields for the tests of the fused backend, float64."""
+"""Vector fields for the tests of the fused backend, float64, and what its solutions share with eager ones."""
 
 import torch
 from torch import Tensor, nn
 
+from neuralode import Solution
+
 D = torch.float64
+# Rounding differs between the backends (fused multiply-adds), and grows along a solution that spreads errors.
+ROUNDING = 1e-9
 
 
 def lotka_volterra(t: Tensor, y: Tensor) -> Tensor:
@@ -41,3 +45,11 @@ class Spiral(nn.Module):
 def states(samples: int, size: int, seed: int = 0, dtype: torch.dtype = D) -> Tensor:
     """Random initial values in [0.5, 1.5]."""
     return torch.rand(samples, size, generator=torch.Generator().manual_seed(seed), dtype=dtype) + 0.5
+
+
+def assert_same_steps(a: Solution, b: Solution, bound: float = ROUNDING) -> None:
+    """What b, fused, is to have in common with a, eager; ``bound``: of y, relative and absolute."""
+    for name in ("accepted", "rejected", "nfev", "status"):
+        assert torch.equal(torch.as_tensor(getattr(a, name)), torch.as_tensor(getattr(b, name))), name
+    torch.testing.assert_close(b.y, a.y, rtol=bound, atol=bound, equal_nan=True)
+    torch.testing.assert_close(b.y1, a.y1, rtol=bound, atol=bound, equal_nan=True)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fused.fields import D, states
+from fused.fields import D, assert_same_steps, states
 from neuralode import solve
 
 STOPS = torch.tensor([0.4, 1.1], dtype=D)
@@ -19,8 +19,8 @@ class Pushed(torch.nn.Module):
         with torch.no_grad():
             self.turn.weight.copy_(torch.tensor([[-0.2, 3.0], [-3.0, -0.2]]))
 
-    def forward(self, t, y, start=0.4):
-        return self.turn(y) + torch.where(t < start, 0.0, 5.0)
+    def forward(self, t, y):
+        return self.turn(y) + torch.where(t < 0.4, 0.0, 5.0)
 
 
 def ends(f, backend, stops, y0, **options):
@@ -64,9 +64,7 @@ def test_counts_are_those_of_eager(batch, stops, steps):
             )
             for way in ("fused", "eager")
         )
-    for count in ("accepted", "rejected", "nfev"):
-        a, b = (torch.as_tensor(getattr(solution, count)) for solution in (fused, eager))
-        assert torch.equal(a, b), count
+    assert_same_steps(eager, fused, 1e-8)
     torch.testing.assert_close(fused(1.05), eager(1.05), rtol=1e-8, atol=1e-8)
 
 
