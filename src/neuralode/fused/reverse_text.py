@@ -10,124 +10,65 @@ import numpy as np
 from ..tableaus import Tableau
 from .elementwise import ARITHMETIC
 from .emit import Emitter, literal
-from .graph import Buffer, Elementwise, Gather, Index, Instruction, MatMul, Program, View
-from .tableau_text import places, stage_inputs
+from .graph import Buffer, Elementwise, Instruction, Program, View
+from .sums import Adder, Sums
+from .tableau_text import evaluate, places, stage_inputs
 
 if TYPE_CHECKING:
     from .source import Shape
 
 
-Term = tuple[View, Index]
-CHEAP = frozenset(text for text in ARITHMETIC.values() if "/" not in text and "(" not in text)
+CHEAP = frozenset(("{0}", *(text for text in ARITHMETIC.values() if "/" not in text and "(" not in text)))
+WORTH = 16  # operations that take as long as to write a number to memory and to read it
 MOST_REMADE = 4  # operations that take no longer than to keep their result
-
-
-class Sums:
-    """How the gradients of shared tensors are summed over samples and steps.
-
-    A term that is an outer product of two vectors of the sample is summed over lanes as it is made; others lane by
-    lane, to be joined at the end, unless the same tensor has a term of the first kind. A tensor of few numbers has all
-    its terms summed lane by lane. Zeros that pad a term (the gradient of a slice) are left out.
-
-    Attributes:
-        terms: of every tensor, (entries, their places in the gradient).
-    """
-
-    FEW = 256  # of such sums the first-level cache holds a few tensors' worth
-
-    def __init__(self, program: Program, outputs: Sequence[View]) -> None:
-        self.makers: dict[object, Instruction] = {each.out: each for each in program.instructions}
-        self.terms = [[part for term in self._terms(view) for part in self._parts(term)] for view in outputs]
-        self.by_lane = tuple(
-            view.index.size <= self.FEW or not any(self.outer_of(*term) for term in terms)
-            for view, terms in zip(outputs, self.terms, strict=True)
-        )
-
-    def _terms(self, view: View) -> list[View]:
-        """The summands of a view."""
-        maker = self.makers.get(view.buffer)
-        if not (isinstance(maker, Elementwise) and maker.text == "{0} + {1}"):
-            return [view]
-        index, found = view.index.reshape(-1), []
-        for operand in maker.operands:
-            if not isinstance(operand, View):
-                return [view]
-            found += self._terms(operand.with_index(operand.index.reshape(-1)[index]))
-        return found
-
-    def _parts(self, view: View) -> list[Term]:
-        """A summand by the buffers that it is gathered from."""
-        maker, index = self.makers.get(view.buffer), view.index.reshape(-1)
-        if not isinstance(maker, Gather):
-            return [(view, np.arange(len(index)))]
-        found: dict[Buffer, list[tuple[int, int]]] = {}
-        for place, (buffer, source) in enumerate(maker.sources[i] for i in index):
-            if buffer.kind != "constant" or buffer.values[source] != 0:
-                found.setdefault(buffer, []).append((source, place))
-        return [(View(buffer, np.array(ij)[:, 0]), np.array(ij)[:, 1]) for buffer, ij in found.items()]
-
-    def outer_of(self, view: View, target: Index) -> tuple[View, View, int, int] | None:
-        """(x, y, base, step): entry base + m step + n of the gradient is sum_k x[k, m] y[k, n]."""
-        maker = self.makers.get(view.buffer)
-        if not isinstance(maker, MatMul) or view.index.size != maker.out.size:
-            return None
-        a, b = maker.operands
-        places = np.full(maker.out.size, -1)
-        places[view.index.reshape(-1)] = target
-        if not (a.lanes and b.lanes) or (places < 0).any():
-            return None
-        grid = places.reshape(a.shape[0], b.shape[1])
-        left, right = a.with_index(a.index.T), b
-        for x, y, at in ((left, right, grid), (right, left, grid.T)):
-            step = _rows(at)
-            if step is not None:
-                return x, y, int(at[0, 0]), step
-        return None
-
-
-def _rows(grid: Index) -> int | None:
-    """The step between rows that each hold consecutive places."""
-    step = int(grid[1, 0] - grid[0, 0]) if len(grid) > 1 else grid.shape[1]
-    want = grid[0, 0] + step * np.arange(len(grid))[:, None] + np.arange(grid.shape[1])
-    return step if (grid == want).all() else None
 
 
 def vjp_text(
     program: Program, shape: Shape, wanted: Sequence[int]
 ) -> tuple[list[str], tuple[int, ...], tuple[bool, ...]]:
-    """(``field_kept`` and ``field_vjp``, sizes of the gradients of shared tensors, which are summed lane by lane)."""
+    """The VJP of f.
+
+    Returns:
+        The functions ``field_kept``, ``field_vjp`` and ``field_sums``; the sizes of the gradients of shared tensors;
+        which of them are summed lane by lane.
+    """
     from .source import entering, function
 
     first = 2 + len(shape.lanes)
     split = 2 + sum(place < first for place in wanted)
     value, own, shared = program.outputs[0], program.outputs[1:split], program.outputs[split:]
     sums = Sums(program, shared)
-    outers = [[sums.outer_of(*term) for term in terms] for terms in sums.terms]
-    program.outputs = list(own)
-    for terms, found in zip(sums.terms, outers, strict=True):
-        for term, outer in zip(terms, found, strict=True):
-            program.outputs += [term[0]] if outer is None else list(outer[:2])
+    program.outputs = [*own, *sums.views]
     primal, pullback, kept = parted(program, value)
-    lines = [f"constexpr int KEPT = {sum(buffer.size for buffer in kept)};", *_primal(primal, shape, kept)]
-    emitter = Emitter(pullback)
+    adder = Adder(sums, program.inputs, len(shape.lanes), kept)
+    lines = [*_values(primal, kept, shape.state), *_primal(primal, shape, kept)]
+    emitter = Emitter(pullback, frozenset(adder.left))
     emitter.body()
     emitter.write(own[0], "pulled")
     starts = np.cumsum([0, *shape.lanes])
     for view, place in zip(own[1:], (p for p in wanted if p < first), strict=True):
         emitter.write(view, f"(a_bar + {starts[place - 2]})", "+=")
-    for j, (terms, found) in enumerate(zip(sums.terms, outers, strict=True)):
-        for term, outer in zip(terms, found, strict=True):
-            if outer is None:
-                _lanewise(emitter, *term, j, sums.by_lane[j])
-            else:
-                _outer(emitter, outer, j, sums.by_lane[j])
+    for copy, view in adder.copies:
+        emitter.write(view, copy.name)
     head = (
         "static void field_vjp(V t, const V* __restrict y, const V* a, const T* const* shared, "
-        "const V* __restrict seed, V* __restrict pulled, V* a_bar, T* const* g, const V* kept)"
+        "const V* __restrict seed, V* __restrict pulled, V* a_bar, const V* kept, V* __restrict bars)"
     )
-    entries = [*entering(program.inputs, shape, ["seed"]), *_keeping(kept, "const ")]
-    sizes = tuple(view.index.size for view in shared)
-    return [*lines, *function(head, [*entries, *emitter.lines])], sizes, sums.by_lane
+    entries = (
+        entering(program.inputs, shape, ["seed"])
+        + _lying(kept, "kept", "const ")
+        + _lying(adder.left, "bars")
+    )
+    lines += function(head, [*entries, *emitter.lines])
+    head = (
+        "static void field_sums(int count, const V* __restrict y, const V* a, const V* seed, const V* __restrict bars, "
+        "T* const* g)"
+    )
+    lines += [
+        f"constexpr int BARS = {sum(buffer.size for buffer in adder.left)};",
+        *function(head, adder.lines),
+    ]
+    return lines, tuple(view.index.size for view in shared), sums.by_lane
 
 
 def parted(program: Program, value: View) -> tuple[Program, Program, list[Buffer]]:
@@ -174,11 +115,24 @@ def _remade(buffer: Buffer, kept: set[Buffer], makers: dict[Buffer, Instruction]
     return found
 
 
-def _keeping(kept: Sequence[Buffer], const: str = "") -> list[str]:
+def _values(primal: Program, kept: Sequence[Buffer], state: int) -> list[str]:
+    """How many numbers f's VJP needs of an evaluation, and whether they are worth holding until the reverse sweep."""
+    from .source import effort
+
+    size = sum(buffer.size for buffer in kept)
+    holding = str(effort(primal) >= WORTH * (size + state)).lower()
+    return [
+        f"constexpr int KEPT = {size}, WIDTH = N + KEPT;",
+        f"constexpr bool KEEPING = true, HOLDING = {holding};",
+    ]
+
+
+def _lying(buffers: Sequence[Buffer], array: str, const: str = "") -> list[str]:
+    """Declarations of buffers that lie in an array one after the other."""
     lines, offset = [], 0
-    for buffer in kept:
+    for buffer in buffers:
         kind = f"{const}{'M' if buffer.kind == 'mask' else 'V'}*"
-        lines.append(f"{kind} {buffer.name} = ({kind})(kept + {offset});")
+        lines.append(f"{kind} {buffer.name} = ({kind})({array} + {offset});")
         offset += buffer.size
     return lines
 
@@ -194,47 +148,31 @@ def _primal(program: Program, shape: Shape, kept: Sequence[Buffer]) -> list[str]
         "static void field_kept(V t, const V* __restrict y, const V* a, const T* const* shared, V* __restrict out, "
         "V* __restrict kept)"
     )
-    return function(head, [*entering(program.inputs, shape, ()), *_keeping(kept), *emitter.lines])
-
-
-def _lanewise(emitter: Emitter, view: View, target: Index, j: int, by_lane: bool) -> None:
-    source, place = emitter.running(view), emitter.place(target)
-    text = f"((V*)g[{j}])[{place}] += {source};" if by_lane else f"g[{j}][{place}] += lane_sum({source});"
-    emitter.lines.append(f"for (int i = 0; i < {len(target)}; i++) {text}")
-
-
-def _outer(emitter: Emitter, outer: tuple[View, View, int, int], j: int, by_lane: bool) -> None:
-    x, y, base, step = outer
-    name, target = ("outer_by_lane", f"(V*)g[{j}]") if by_lane else ("outer", f"g[{j}]")
-    for k in range(len(x.index)):
-        left, right = (emitter.pointer(v.with_index(v.index[k])) for v in (x, y))
-        sizes = f"{x.shape[1]}, {y.shape[1]}, {step}"
-        emitter.lines.append(f"{name}<{sizes}>({left}, {right}, {target} + {base});")
+    return function(head, [*entering(program.inputs, shape, ()), *_lying(kept, "kept"), *emitter.lines])
 
 
 def sweep(tableau: Tableau) -> list[str]:
-    """``step_vjp``: from the cotangents of a step's end and stages to those of its start."""
+    """``extra_values``, and ``step_vjp``: from the cotangents of a step's end and stages to those of its start."""
     inputs = stage_inputs(tableau)
     kept = places(tableau)
     rows = [tableau.stage_terms[i] for i in range(tableau.stages)]
     rows += [tuple((kept[i], w) for i, w in terms) for terms in tableau.extra_terms]
-    first = 1 if tableau.fsal else 0
+    first = int(tableau.fsal)
     lines = [
-        "// y_bar holds the cotangents of y so far, k_bar those of the stages; end_bar that of y1. at, kept: room.",
-        "static void step_vjp(const Times& t, const Times& h, V step, const V* y, const V* a, const T* const* shared,",
-        "                     V* k, const V* end_bar, V* k_bar, V* y_bar, V* a_bar, T* const* g, bool inside,",
-        "                     V* at, V* kept) {",
-        "    V pulled[N];",
+        "// The stages that dense output alone has, behind the others' values.",
+        "static void extra_values(const Times& t, const Times& h, V step, const V* y, const V* a,",
+        "                         const T* const* shared, V* k, Values values) {",
+        "    V* at;",
     ]
-    for i in range(first, len(inputs)):
-        node, slopes = inputs[i]
-        rise = f" + step * ({slopes})" if i else ""
-        block = [
-            f"for (int n = 0; n < N; n++) at[{i} * N + n] = y[n]{rise};",
-            f"field_kept(stage_time(t, h, {node!r}), at + {i} * N, a, shared, k + {i} * N, kept + {i} * KEPT);",
-        ]
-        lines += _guarded(block, i >= tableau.stages)
+    for i in range(tableau.stages, len(inputs)):
+        lines += evaluate(i, *inputs[i], "at", i - first)
     lines += [
+        "}",
+        "// y_bar holds the cotangents of y so far, k_bar those of the stages; end_bar that of y1. bars: room.",
+        "static void step_vjp(const Times& t, const Times& h, V step, const V* a, const T* const* shared,",
+        "                     const V* end_bar, V* k_bar, V* y_bar, V* a_bar, T* const* g, bool inside,",
+        "                     Values values, V* bars) {",
+        "    V pulled[N];",
         "    for (int n = 0; n < N; n++) {",
         "        const V rise = step * end_bar[n];",
         "        y_bar[n] += end_bar[n];",
@@ -244,13 +182,14 @@ def sweep(tableau: Tableau) -> list[str]:
     for i in range(len(inputs) - 1, first - 1, -1):
         backs = "".join(f" k_bar[{j} * N + n] += {literal(w)} * rise;" for j, w in rows[i])
         rise = " const V rise = step * pulled[n];" if backs else ""
-        at = f"stage_time(t, h, {inputs[i][0]!r}), at + {i} * N"
+        time, at = f"stage_time(t, h, {inputs[i][0]!r})", f"values.stage({i - first})"
         block = [
-            f"field_vjp({at}, a, shared, k_bar + {i} * N, pulled, a_bar, g, kept + {i} * KEPT);",
+            f"field_vjp({time}, {at}, a, shared, k_bar + {i} * N, pulled, a_bar, {at} + N, bars + {i - first} * BARS);",
             f"for (int n = 0; n < N; n++) {{ y_bar[n] += pulled[n];{rise}{backs} }}",
         ]
         lines += _guarded(block, i >= tableau.stages)
-    return [*lines, "}"]
+    lines.append("    const int count = inside ? EVALUATIONS + EXTRA : EVALUATIONS;")
+    return [*lines, f"    field_sums(count, values.at, a, k_bar + {first} * N, bars, g);", "}"]
 
 
 def _guarded(block: Sequence[str], extra: bool) -> list[str]:

@@ -12,7 +12,7 @@ from torch import fx
 from ..tableaus import Tableau
 from . import reverse_text, tableau_text
 from .emit import Emitter
-from .graph import Buffer, MatMul, Program, Reduce, UnsupportedError
+from .graph import Buffer, Elementwise, MatMul, Program, Reduce, UnsupportedError
 from .lower import Lowering
 
 CPP = Path(__file__).parent / "cpp"
@@ -20,7 +20,9 @@ LANES, LOCKSTEP = (
     ("call.hpp", "first_step.hpp", "evaluate.hpp", "tape.hpp", "clock.hpp", "knots.hpp", *loop)
     for loop in (("queue.hpp", "forward.hpp"), ("lockstep.hpp",))
 )
+CALL = 20  # vector operations of a function as tanh
 CHEAP = 100  # vector operations of f below which two blocks of samples are solved in turn
+NOTHING_KEPT = ("constexpr int KEPT = 0, WIDTH = N;", "constexpr bool KEEPING = false, HOLDING = false;")
 LARGEST = 100_000  # numbers of one sample that an evaluation of f may hold: more would not fit a stack
 
 
@@ -94,6 +96,12 @@ def operations(program: Program) -> int:
     return total
 
 
+def effort(program: Program) -> int:
+    """Roughly how many vector operations an evaluation of f takes where a function as tanh counts as many."""
+    calls = (each for each in program.needed() if isinstance(each, Elementwise) and "(" in each.text)
+    return operations(program) + sum((CALL - 1) * each.out.size for each in calls)
+
+
 def entering(inputs: Sequence[Buffer], shape: Shape, names: Sequence[str]) -> list[str]:
     """Declarations of a program's inputs from the arguments t, y, a, shared, and what follows."""
     lines, offset = [f"const V {inputs[0].name}[1] = {{t}};", f"const V* {inputs[1].name} = y;"], 0
@@ -139,20 +147,21 @@ def write(
         header("lanes.hpp"),
         header("math.hpp"),
         header("circular.hpp"),
-        header("matrix.hpp"),
         f"constexpr int N = {shape.state}, A = {shape.columns}, OWN = {sum(shape.lanes)};",
         *tableau_text.constants(tableau, shape.sup),
+        header("matrix.hpp"),
         f"constexpr int64_t OPERATIONS = {operations(program)};",
         f"constexpr bool CHEAP = OPERATIONS < {CHEAP};",
         *field_text(program, shape),
         "static V measured(V squares);",
         "static V gathered(V sum, V scaled);",
         "static V allowed(V size, int n, const V* a, T rtol, T atol);",
-        *tableau_text.forward(tableau),
-        *map(header, LOCKSTEP if shape.lockstep else LANES),
     ]
+    loop = LOCKSTEP if shape.lockstep else LANES
     if vjp is None:
-        return Source("\n".join(parts) + "\n", columns=shape.columns)
+        parts += [*NOTHING_KEPT, header("values.hpp"), *tableau_text.forward(tableau, keeping=False)]
+        return Source("\n".join([*parts, *map(header, loop)]) + "\n", columns=shape.columns)
     text, sizes, by_lane = reverse_text.vjp_text(lowered(vjp, shape, True), shape, wanted)
-    parts += [*text, *reverse_text.sweep(tableau), header("sweep.hpp"), header("reverse.hpp")]
+    parts += [*text, header("values.hpp"), *tableau_text.forward(tableau, keeping=True), *map(header, loop)]
+    parts += [*reverse_text.sweep(tableau), header("sweep.hpp"), header("reverse.hpp")]
     return Source("\n".join(parts) + "\n", sizes, by_lane, shape.columns)

@@ -32,26 +32,27 @@ def stage_inputs(tableau: Tableau) -> list[tuple[float, str]]:
     return own + [(c, total(terms, places(tableau))) for c, terms in after]
 
 
-def evaluate(i: int, c: float, slopes: str, target: str) -> list[str]:
-    """Stage i into k, its input into ``target``."""
-    return [
-        f"    for (int n = 0; n < N; n++) {target}[n] = y[n] + step * ({slopes});",
-        f"    field(stage_time(t, h, {c!r}), {target}, a, shared, k + {i} * N);",
-    ]
+def evaluate(i: int, c: float, slopes: str, target: str, place: int | None = None) -> list[str]:
+    """Stage i into k, its input into ``target``; with what f's VJP needs of it into ``place``, if that is given."""
+    time, rise = f"stage_time(t, h, {c!r})", f" + step * ({slopes})" if i else ""
+    move = f"    for (int n = 0; n < N; n++) {target}[n] = y[n]{rise};"
+    if place is None:
+        return [move, f"    field({time}, {target}, a, shared, k + {i} * N);"]
+    copy = ["    for (int n = 0; n < N; n++) at[n] = y1[n];"] if target != "at" else []
+    evaluation = f"    field_kept({time}, at, a, shared, k + {i} * N, at + N);"
+    return [f"    at = values.stage({place});", move, *copy, evaluation]
 
 
-def forward(tableau: Tableau) -> list[str]:
-    """The functions ``stages``, ``extra_stages``, ``error_ratio`` and ``dense``."""
+def forward(tableau: Tableau, keeping: bool) -> list[str]:
+    """The functions ``stages``, ``extra_stages``, ``error_ratio`` and ``dense``; ``keeping``: for gradients."""
     inputs = stage_inputs(tableau)
     arguments = "const Times& t, const Times& h, V step, const V* y, const V* a, const T* const* shared, V* k"
     # The reverse sweep may call stages again, for the same bits: so it is no copy made for one caller.
-    lines = [f"static __attribute__((noinline, noclone)) void stages({arguments}, V* y1) {{"]
-    lines.append("    V at[N];")
-    if not tableau.fsal:
-        lines.append("    field(stage_time(t, h, 0.0), y, a, shared, k);")
-    for i in range(1, tableau.stages):
+    lines = [f"static __attribute__((noinline, noclone)) void stages({arguments}, V* y1, Values values) {{"]
+    lines.append("    V* at;" if keeping else "    V at[N];")
+    for i in range(int(tableau.fsal), tableau.stages):
         last = tableau.fsal and i == tableau.stages - 1
-        lines += evaluate(i, *inputs[i], "y1" if last else "at")
+        lines += evaluate(i, *inputs[i], "y1" if last else "at", i - tableau.fsal if keeping else None)
     if not tableau.fsal:
         lines.append(
             f"    for (int n = 0; n < N; n++) y1[n] = y[n] + step * ({total(tableau.weight_terms)});"

@@ -27,7 +27,7 @@ struct Block : Clock {
     // Give every idle lane a sample.
     void refill() {
         for (int l = 0; l < L; l++)
-            while (sample[l] < 0 && !queue.empty()) load(l, queue.at++);
+            while (sample[l] < 0 && !queue.empty()) load(l, queue.take());
         oldest = tries;
         for (int l = 0; l < L; l++)
             if (sample[l] >= 0 && started[l] < oldest) oldest = started[l];
@@ -169,7 +169,7 @@ struct Block : Clock {
         return status < 0;
     }
 
-    void attempt() { stages(t, h, width, y, a, call.shared, k, y1); }
+    void attempt() { stages(t, h, width, y, a, call.shared, k, y1, place(log)); }
 
     void settle() {
         moved = widened(ok);
@@ -199,11 +199,11 @@ template <class... Blocks> static inline void step(Blocks&... all) {
 
 // Solve all samples of the queue; where f is cheap two blocks at a time.
 static void work(const Call& call, Queue& queue, Tape* tape) {
-    const int64_t memory = call.memory / call.threads / (CHEAP ? 2 : 1);
-    Block one(call, queue, tape ? tape->add(memory) : nullptr);
+    const int64_t logs = call.threads * (CHEAP ? 2 : 1);
+    Block one(call, queue, tape ? tape->add(call.memory, logs) : nullptr);
     one.refill();
     if (CHEAP && call.samples > L) {
-        Block two(call, queue, tape ? tape->add(memory) : nullptr);
+        Block two(call, queue, tape ? tape->add(call.memory, logs) : nullptr);
         two.refill();
         while (one.alive && two.alive) step(one, two);
         while (two.alive) step(two);

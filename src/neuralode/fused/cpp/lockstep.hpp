@@ -1,8 +1,6 @@
 // A batch in lockstep: one time, step size and acceptance for all samples, every one of them within tolerance. What is
 // decided, and by which rules, is as in engine/host_step.py. Blocks of lanes stay where they are for the whole solve: a
 // step is tried on all of them, then kept by all of them.
-#include <algorithm>
-
 constexpr int64_t ENOUGH = 1 << 18;  // vector operations of a step that several threads share: they meet twice in it
 constexpr int64_t RUNNING = 1;
 
@@ -52,7 +50,7 @@ struct Batch : Clock {
         for (int i = 0; i < call.threads; i++) call.tapes[i] = new Tape;
         rows = &call.tapes[0]->common;
         for (int64_t b = 0; b < blocks; b++) {
-            Log* log = call.tapes[b * L / CHUNK % call.threads]->add(call.memory / blocks, rows);
+            Log* log = call.tapes[b * L / CHUNK % call.threads]->add(call.memory, blocks, rows);
             for (int l = 0; l < L; l++) {
                 log->used[l] = l < filled(b) ? -1 : 0;
                 if (l < filled(b)) log->enter(l, b * L + l);
@@ -168,9 +166,9 @@ struct Batch : Clock {
         if (call.grid_steps) given();
         choose();
         width = rounded(h);
-        ratio = B(largest([&](int64_t, V* y, V* y1, V* a, V* k) {
+        ratio = B(largest([&](int64_t b, V* y, V* y1, V* a, V* k) {
             if (FSAL && moved) std::copy(k + (STAGES - 1) * N, k + STAGES * N, k);
-            stages(t, h, width, y, a, call.shared, k, y1);
+            stages(t, h, width, y, a, call.shared, k, y1, place(rows ? logs[b] : nullptr));
             return call.grid_steps ? finiteness(y1) : error_ratio(width, y, y1, k, a, T(call.rtol), T(call.atol));
         }));
         moved = false, evaluations += EVALUATIONS, tried++;

@@ -1,4 +1,5 @@
-// The samples that wait for a lane.
+// The samples that wait for a lane: of those that a thread has taken, the ones with the smallest first steps before the
+// others. They tend to take the most steps, and a lane with many steps to go must not be the last to start.
 
 // Samples of the queue with what their first step needs.
 struct Queue {
@@ -7,6 +8,7 @@ struct Queue {
     const int64_t thread, stride;
     int64_t chunks = 0, at = 0, stop = 0, begin = 0;
     bool drained = false;
+    int64_t order[CHUNK];
     Heap<T> slopes;
     Heap<double> sizes;
     Heap<V> y, f0, f1, y1, finite_f0, a;
@@ -22,7 +24,18 @@ struct Queue {
         stop = begin + CHUNK < call.samples ? begin + CHUNK : call.samples;
         if (at >= stop) return drained = true;
         for (int64_t first = begin; first < stop; first += L) prepare(first);
+        arrange();
         return false;
+    }
+
+    int64_t take() { return begin + order[at++ - begin]; }
+
+    void arrange() {
+        const double* size = sizes;
+        for (int i = 0; i < stop - begin; i++) order[i] = i;
+        std::stable_sort(order, order + (stop - begin), [size](int64_t a, int64_t b) {
+            return (size[a] == size[a] ? size[a] : 0) < (size[b] == size[b] ? size[b] : 0);  // NaN, then the smallest
+        });
     }
 
     void prepare(int64_t first) {

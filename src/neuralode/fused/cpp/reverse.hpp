@@ -6,14 +6,14 @@ struct Back {
     Totals& totals;
     const Log& log;
     Stretch stretch;
-    Heap<V> y, a, own_a, k, k_bar, y_bar, end_bar, whole_bar, slope_bar, a_bar, out_bar, at, kept;
+    Heap<V> y, y1, a, own_a, k, k_bar, y_bar, end_bar, whole_bar, slope_bar, a_bar, out_bar, values, bars;
     Times t = {}, h = {}, t1 = {}, due = {}, sign = {};  // due: the clock of the last output not yet met
     int64_t sample[L], cursor[L], number[L], top;
 
     Back(const Sweep& s, Totals& g, const Log& r)
-        : sweep(s), totals(g), log(r), stretch(s, r), y(N), a(A + 1), own_a(A + 1), k((STAGES + EXTRA) * N),
+        : sweep(s), totals(g), log(r), stretch(s, r), y(N), y1(N), a(A + 1), own_a(A + 1), k((STAGES + EXTRA) * N),
           k_bar((STAGES + EXTRA) * N), y_bar(N), end_bar(N), whole_bar(N), slope_bar(N), a_bar(A + 1), out_bar(N),
-          at((STAGES + EXTRA) * N), kept((STAGES + EXTRA) * KEPT + 1), top(r.visits.count) {
+          values(VALUES + EXTRA * WIDTH), bars((EVALUATIONS + EXTRA) * BARS + 1), top(r.visits.count) {
         for (int l = 0; l < L; l++) enter(l, log.latest[l]);
     }
 
@@ -56,18 +56,33 @@ struct Back {
     }
 
     // Lanes that stood still repeat one that moved, so that all are finite; their cotangents are zero.
-    void read(int64_t row, Bits moves, M on) {
+    void read(int64_t row, int l, M on) {
         const Row& r = log.row(row);
-        const V* from = stretch.at(row, top);
-        const int l = lowest(moves);
         for (int i = 0; i < C; i++) {
             const ID still = r.h.part[i] == 0;
             t.part[i] = still ? BD(r.t[l]) : r.t.part[i];
             h.part[i] = still ? BD(r.h[l]) : r.h.part[i];
         }
+        for (int n = 0; n < A; n++) a[n] = on ? own_a[n] : B(own_a[n][l]);
+    }
+
+    // What the stages of a step have left, or would have.
+    Values stages_of(int64_t row, Bits moves, M on, V step, bool inside) {
+        const int l = lowest(moves);
+        V* held = inside && EXTRA ? nullptr : log.held(row);
+        if (held && moves == ALL) return {held, WIDTH};
+        const M *from = (const M*)held;
+        M* to = (M*)values.data;
+        for (int n = 0; held && n < VALUES; n++) to[n] = on ? from[n] : from[n][l] - M{};
+        if (!held) again(stretch.at(row, top), l, on, step, inside);
+        return {values, WIDTH};
+    }
+
+    void again(const V* from, int l, M on, V step, bool inside) {
         for (int n = 0; n < N; n++) y[n] = on ? from[n] : B(from[n][l]);
         for (int n = 0; FSAL && n < N; n++) k[n] = on ? from[N + n] : B(from[N + n][l]);
-        for (int n = 0; n < A; n++) a[n] = on ? own_a[n] : B(own_a[n][l]);
+        stages(t, h, step, y, a, sweep.shared, k, y1, {values, WIDTH});
+        if (inside && EXTRA) extra_values(t, h, step, y, a, sweep.shared, k, {values, WIDTH});
     }
 
     // Cotangents of the outputs in the steps: those at a step's end go to y1, others to y and the stages.
@@ -131,7 +146,7 @@ struct Back {
         const Bits moves = moved.bits();
         if (!moves) return;
         const M on = narrowed(moved);
-        read(row, moves, on);
+        read(row, lowest(moves), on);
         const V step = rounded(h);
         memset((void*)k_bar.data, 0, sizeof(V) * (STAGES + EXTRA) * N);
         memset((void*)y_bar.data, 0, sizeof(V) * N);
@@ -139,7 +154,8 @@ struct Back {
         bool inside = outputs(step, moved);
         if (sweep.grad_knot_y) inside |= knots(moves);
         for (int n = 0; FSAL && n < N; n++) k_bar[(STAGES - 1) * N + n] += on ? slope_bar[n] : V{};
-        step_vjp(t, h, step, y, a, sweep.shared, k, whole_bar, k_bar, y_bar, a_bar, totals.part, inside, at, kept);
+        const Values left = stages_of(row, moves, on, step, inside);
+        step_vjp(t, h, step, a, sweep.shared, whole_bar, k_bar, y_bar, a_bar, totals.part, inside, left, bars);
         totals.count();
         for (int n = 0; n < N; n++) {
             end_bar[n] = on ? y_bar[n] : end_bar[n];
@@ -159,7 +175,7 @@ struct Back {
 
 // The slopes at (t0, y0), which the first steps of methods that hand on their last stage begin with.
 static void first_slopes(const Sweep& sweep, Totals& totals, int64_t from, int64_t to) {
-    Heap<V> y(N), a(A + 1), slope_bar(N), y_bar(N), a_bar(A + 1), out(N), kept(KEPT + 1);
+    Heap<V> y(WIDTH), a(A + 1), slope_bar(N), y_bar(N), a_bar(A + 1), out(N), bars(BARS + 1);
     for (int64_t first = from; first < to; first += L) {
         int64_t good = -1;  // lanes without a cotangent repeat one with
         for (int64_t i = (first + L < to ? first + L : to) * N - 1; i >= first * N; i--)
@@ -175,8 +191,9 @@ static void first_slopes(const Sweep& sweep, Totals& totals, int64_t from, int64
             for (int n = 0; n < N; n++) slope_bar[n][l] = used ? sweep.slope_bar[b * N + n] : T(0);
             t[l] = T(sweep.t0[b]);
         }
-        field_kept(t, y, a, sweep.shared, out, kept);
-        field_vjp(t, y, a, sweep.shared, slope_bar, y_bar, a_bar, totals.part, kept);
+        field_kept(t, y, a, sweep.shared, out, y + N);
+        field_vjp(t, y, a, sweep.shared, slope_bar, y_bar, a_bar, y + N, bars);
+        field_sums(1, y, a, slope_bar, bars, totals.part);
         totals.count();
         for (int l = 0; l < L && first + l < to; l++) {
             for (int n = 0; n < N; n++) sweep.grad_y0[(first + l) * N + n] += y_bar[n][l];
