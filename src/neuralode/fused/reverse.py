@@ -3,7 +3,6 @@
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,12 @@ from .call import Record, address
 from .knots import Room, pulled_apart
 from .run import COUNTS, Outcome, Plan, launch, tensors_of
 
-WHOLE = ("samples", "outputs", "threads", "time_row", "time_column", "tensors", "knots")
+SAME = ("samples", "outputs", "threads", "time_row", "time_column")
+WHOLE = (*SAME, "knots")
+SAME_POINTERS = ("t0", "sign", "times", "args", "before", "accepted", "tapes")
 POINTERS = (
     "t0", "sign", "times", "y0", "args", "shared", "grad_ys", "grad_y1", "grad_knot_y", "grad_knot_k", "tapes",
-    "before", "accepted", "sizes", "by_lane", "grad_y0", "grad_args", "slope_bar", "grad_shared",
+    "before", "accepted", "grad_y0", "grad_args", "slope_bar", "grad_shared",
 )  # fmt: skip
 
 
@@ -99,7 +100,8 @@ def _count(job: Job) -> None:
     """The evaluations of f that are pulled back: those of the accepted steps, dense outputs' and the first slope."""
     assert job.outcome is not None
     counts = np.frombuffer(job.outcome.numbers, np.int64).reshape(len(COUNTS), -1)
-    _, accepted, rejected, nfev = counts[:4]
+    samples = counts.shape[1]
+    _, accepted, rejected, nfev = counts[:4, :1] if job.plan.single else counts[:4]
     start = 2 if not (job.plan.template.grid_steps or job.plan.template.first_step) else job.plan.carried
     # All evaluations but those before the first step and in rejected steps.
     pulled = (
@@ -107,19 +109,19 @@ def _count(job: Job) -> None:
         + job.plan.carried
     )
     job.tally.count += int(pulled.max())
-    job.tally.rows += int(pulled.sum())
+    job.tally.rows += int(pulled.sum()) * (samples if job.plan.single else 1)
 
 
 def _seed(job: Job, sweep: Sweep, cotangents: Sequence[Tensor | None]) -> None:
     """Point to the cotangents of the outputs, the end and the kept steps."""
     assert job.outcome is not None
-    status, accepted = job.outcome.counts[:2]
     (grad_ys, grad_y1), grad_knots = cotangents[:2], cotangents[2:]
     grad_y, grad_stages = (grad_knots[0], grad_knots[1:]) if grad_knots else (None, ())
     if grad_y1 is not None:
+        status = job.outcome.counts[0]
         grad_y1 = where_reached(bool(status[0] >= 0) if job.plan.single else status >= 0, grad_y1)
     if grad_ys is not None and job.every_step:
-        starts, ends = pulled_apart(grad_ys, accepted)
+        starts, ends = pulled_apart(grad_ys, job.outcome.counts[1])
         grad_ys = None
         grad_y = starts if grad_y is None else grad_y + starts
         grad_y1 = ends if grad_y1 is None else grad_y1 + ends
@@ -131,19 +133,7 @@ def _seed(job: Job, sweep: Sweep, cotangents: Sequence[Tensor | None]) -> None:
     if grad_y is not None:
         sweep.knots = len(grad_y)
     given = {"grad_ys": grad_ys, "grad_y1": grad_y1, "grad_knot_y": grad_y}
-    sweep.point(accepted=accepted, **{name: g.contiguous() for name, g in given.items() if g is not None})
-
-
-def _totals(job: Job, sweep: Sweep) -> Tensor:
-    """Room for the gradients of what all samples share: for one tensor after the other, a row for each thread."""
-    sizes, threads = job.plan.source.shared_sizes, job.plan.template.threads
-    totals = torch.zeros(threads * sum(sizes), dtype=torch.float64)
-    places = accumulate((8 * threads * n for n in sizes[:-1]), initial=totals.data_ptr()) if sizes else ()
-    sweep.tensors = len(sizes)
-    sweep.keep(totals)
-    sweep.arrays(ctypes.c_int64, sizes=sizes, by_lane=job.plan.source.by_lane)
-    sweep.arrays(ctypes.c_void_p, grad_shared=tuple(places))
-    return totals
+    sweep.point(**{name: g.contiguous() for name, g in given.items() if g is not None})
 
 
 def _swept(
@@ -153,26 +143,19 @@ def _swept(
     call = job.outcome.call
     samples = call.samples
     state = y0.detach().contiguous()
-    names = ("samples", "outputs", "threads", "time_row", "time_column")
-    sweep = Sweep(**{name: getattr(call, name) for name in names})
-    for name in ("t0", "sign", "times", "args", "before", "tapes"):
-        setattr(sweep, name, getattr(call, name))
+    sweep = Sweep(**{name: getattr(call, name) for name in (*SAME, *SAME_POINTERS)})
     _seed(job, sweep, cotangents)
     widths = [t[0].numel() for t in tensors[: job.plan.lanes]] if call.samples else []
     grad_y0, slope_bar = torch.empty_like(state), torch.zeros_like(state)
     grad_args = state.new_zeros((samples, max(1, job.plan.source.columns)))
-    totals = _totals(job, sweep)
+    sizes = job.plan.source.shared_sizes
+    grad_shared = state.new_empty(sum(sizes))
     sweep.share([tensor.contiguous() for tensor in tensors[job.plan.lanes :]])
-    sweep.point(y0=state)
-    sweep.point(grad_y0=grad_y0, slope_bar=slope_bar, grad_args=grad_args)
+    sweep.point(y0=state, grad_y0=grad_y0, slope_bar=slope_bar, grad_args=grad_args, grad_shared=grad_shared)
     if job.plan.built.reverse(address(sweep)):
         raise MemoryError("the fused reverse sweep ran out of memory")
     places = [place - 2 for place in job.plan.wanted or () if place - 2 >= job.plan.lanes]
-    parts = totals.split([n * call.threads for n in job.plan.source.shared_sizes]) if places else ()
-    if call.threads > 1:
-        parts = [part.view(call.threads, -1).sum(0) for part in parts]
-    shared = [
-        part.to(y0.dtype, copy=True).view(tensors[i].shape) for part, i in zip(parts, places, strict=True)
-    ]
+    parts = zip(grad_shared.split(sizes), places, strict=True)
+    shared = [part.view(tensors[i].shape) for part, i in parts]
     lanes = list(grad_args[:, : sum(widths)].split(widths, 1)) if widths else []
     return grad_y0, lanes, shared

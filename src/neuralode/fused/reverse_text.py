@@ -19,19 +19,12 @@ if TYPE_CHECKING:
 
 
 CHEAP = frozenset(("{0}", *(text for text in ARITHMETIC.values() if "/" not in text and "(" not in text)))
-WORTH = 16  # operations that take as long as to write a number to memory and to read it
+WORTH = 32  # operations that take as long as to write a number to memory and to read it
 MOST_REMADE = 4  # operations that take no longer than to keep their result
 
 
-def vjp_text(
-    program: Program, shape: Shape, wanted: Sequence[int]
-) -> tuple[list[str], tuple[int, ...], tuple[bool, ...]]:
-    """The VJP of f.
-
-    Returns:
-        The functions ``field_kept``, ``field_vjp`` and ``field_sums``; the sizes of the gradients of shared tensors;
-        which of them are summed lane by lane.
-    """
+def vjp_text(program: Program, shape: Shape, wanted: Sequence[int]) -> tuple[list[str], tuple[int, ...]]:
+    """(``field_kept``, ``field_vjp`` and ``field_sums``; the sizes of the gradients of shared tensors)."""
     from .source import entering, function
 
     first = 2 + len(shape.lanes)
@@ -64,11 +57,8 @@ def vjp_text(
         "static void field_sums(int count, const V* __restrict y, const V* a, const V* seed, const V* __restrict bars, "
         "T* const* g)"
     )
-    lines += [
-        f"constexpr int BARS = {sum(buffer.size for buffer in adder.left)};",
-        *function(head, adder.lines),
-    ]
-    return lines, tuple(view.index.size for view in shared), sums.by_lane
+    lines += [f"constexpr int BARS = {sum(buffer.size for buffer in adder.left)};", *sums.constants()]
+    return [*lines, *function(head, adder.lines)], sums.sizes
 
 
 def parted(program: Program, value: View) -> tuple[Program, Program, list[Buffer]]:

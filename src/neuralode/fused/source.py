@@ -58,11 +58,10 @@ class Shape:
 
 @dataclass(frozen=True)
 class Source:
-    """C++ text, ``Shape.columns``, and how gradients of the shared tensors are summed: sizes, and whether by lane."""
+    """C++ text, sizes of the gradients of shared tensors, and ``Shape.columns``."""
 
     text: str
     shared_sizes: tuple[int, ...] = ()
-    by_lane: tuple[bool, ...] = ()
     columns: int = 0
 
     @property
@@ -161,7 +160,7 @@ def write(
     if vjp is None:
         parts += [*NOTHING_KEPT, header("values.hpp"), *tableau_text.forward(tableau, keeping=False)]
         return Source("\n".join([*parts, *map(header, loop)]) + "\n", columns=shape.columns)
-    text, sizes, by_lane = reverse_text.vjp_text(lowered(vjp, shape, True), shape, wanted)
+    text, sizes = reverse_text.vjp_text(lowered(vjp, shape, True), shape, wanted)
     parts += [*text, header("values.hpp"), *tableau_text.forward(tableau, keeping=True), *map(header, loop)]
     parts += [*reverse_text.sweep(tableau), header("sweep.hpp"), header("reverse.hpp")]
-    return Source("\n".join(parts) + "\n", sizes, by_lane, shape.columns)
+    return Source("\n".join(parts) + "\n", sizes, shape.columns)

@@ -22,7 +22,7 @@ class Sums:
 
     Attributes:
         terms: of every tensor, (entries, their places in the gradient), and what ``outer_of`` says of them.
-        by_lane: of every tensor, whether its terms are summed lane by lane.
+        by_lane: of every tensor, whether its terms are summed lane by lane; sizes: how many entries it has.
     """
 
     FEW = 256  # of such sums the first-level cache holds a few tensors' worth
@@ -33,10 +33,20 @@ class Sums:
             [(part, self.outer_of(*part)) for term in self._terms(view) for part in self._parts(term)]
             for view in outputs
         ]
+        self.sizes = tuple(view.index.size for view in outputs)
         self.by_lane = tuple(
             view.index.size <= self.FEW or not any(outer for _, outer in terms)
             for view, terms in zip(outputs, self.terms, strict=True)
         )
+
+    def constants(self) -> list[str]:
+        """``sizes`` and ``by_lane`` in C++; a last one keeps the arrays from being empty."""
+        by_lane = (str(each).lower() for each in self.by_lane)
+        return [
+            f"constexpr int TENSORS = {len(self.sizes)};",
+            f"constexpr int64_t SIZES[] = {{{', '.join(map(str, (*self.sizes, 0)))}}};",
+            f"constexpr bool BY_LANE[] = {{{', '.join((*by_lane, 'false'))}}};",
+        ]
 
     @property
     def views(self) -> list[View]:

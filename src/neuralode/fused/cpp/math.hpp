@@ -181,18 +181,38 @@ template <class W> static inline W logarithm_plus_one(W x) {
     return x == 0 ? x : log_limits(u, result);
 }
 
-// |x| < 0.5493: an odd polynomial; above: 1 - 2 / (exp(2 |x|) + 1), the exponential as 2^n p(r), r = |x| - n ln(2) / 2.
+// 2^(k / 8) of each lane, for k modulo 8.
+static inline VF eighths(IF k) {
+    static const float power[16] = {1.0f,        1.09050773f, 1.18920712f, 1.29683955f, 1.41421356f, 1.54221083f,
+                                    1.68179283f, 1.83400809f, 1.0f,        1.09050773f, 1.18920712f, 1.29683955f,
+                                    1.41421356f, 1.54221083f, 1.68179283f, 1.83400809f};
+    VF out;
+#if BYTES >= 32 && defined(__AVX2__)
+    memcpy(&out, power, sizeof out);
+#ifndef __clang__
+    return __builtin_shuffle(out, k);
+#elif BYTES == 64
+    return __builtin_ia32_permvarsf512(out, k);
+#else
+    return __builtin_ia32_permvarsf256(out, k);
+#endif
+#else
+    for (unsigned l = 0; l < sizeof(VF) / sizeof(float); l++) out[l] = power[k[l] & 7];
+    return out;
+#endif
+}
+// |x| < 0.5493: an odd polynomial; above: 1 - 2 / (exp(2 |x|) + 1), the exponential as 2^(k / 8) p(r) with
+// r = |x| - k ln(2) / 16.
 static inline VF hyperbolic_tangent(VF x) {
-    const float magic = 12582912.0f + 127.0f;  // the lowest bits of the sum below are n + 127
+    const float magic = 12582912.0f;  // the lowest bits of the sum below are k
     const VF a = magnitude(x), c = a > 10.0f ? VF{} + 10.0f : a;
-    const VF s = c * 2.8853900817779268f + magic, r = c - (s - magic) * 0.34657359027997264f;
-    VF p = 0.08859878f * r + 0.26797555f;
-    p = p * r + 0.66668812f;
-    p = p * r + 1.33331443f;
-    p = p * r + 1.99999977f;
-    p = p * r + 2.00000006f;
+    const VF s = c * 23.083120654223414f + magic, r = c - (s - magic) * 0.04332169878499658f;
+    const IF k = bits(s);
+    VF p = 1.33352177f * r + 2.00031407f;
+    p = p * r + 2.0f;
     p = p * r + 1.0f;
-    const VF far = 1.0f - 2.0f / (p * (VF)(bits(s) << 23) + 1.0f), z = x * x;
+    const VF power = (VF)(bits(eighths(k)) + ((k & -8) << 20));
+    const VF far = 1.0f - 2.0f / (p * power + 1.0f), z = x * x;
     VF w = 0.01641227f * z - 0.05265888f;
     w = w * z + 0.1332053f;
     w = w * z - 0.33332938f;

@@ -205,10 +205,14 @@ static void first_slopes(const Sweep& sweep, Totals& totals, int64_t from, int64
 extern "C" int reverse(const Sweep* sweep) {
     std::atomic<bool> failed{false};
     const int threads = int(sweep->threads);
+    int64_t entries = 0;
+    for (int j = 0; j < TENSORS; j++) entries += SIZES[j];
+    std::unique_ptr<double[]> sums(new (std::nothrow) double[threads * entries]());
+    if (!sums) return 1;
 #pragma omp parallel for num_threads(threads) schedule(static, 1) if (threads > 1)
     for (int i = 0; i < threads; i++) {
         try {
-            Totals totals(*sweep, i);
+            Totals totals(sums.get() + i * entries);
             const Tape* tape = sweep->tapes[i];
             for (const auto& log : tape->logs) Back(*sweep, totals, *log).run();
             for (int64_t j = i * CHUNK; FSAL && j < sweep->samples; j += threads * CHUNK)
@@ -217,6 +221,11 @@ extern "C" int reverse(const Sweep* sweep) {
         } catch (...) {
             failed = true;
         }
+    }
+    for (int64_t n = 0; n < entries; n++) {
+        double total = 0;
+        for (int i = 0; i < threads; i++) total += sums[i * entries + n];
+        sweep->grad_shared[n] = T(total);
     }
     return failed;
 }

@@ -1,46 +1,43 @@
 // What the reverse sweep is given, the sums that it makes, and the states that it starts from.
 
 struct Sweep {
-    int64_t samples, outputs, threads, time_row, time_column, tensors, knots;
+    int64_t samples, outputs, threads, time_row, time_column, knots;
     const double *t0, *sign, *times;
     const T *y0, *args;
     const T* const* shared;
     const T *grad_ys, *grad_y1, *grad_knot_y, *grad_knot_k;
     Tape** tapes;
-    const int64_t *before, *accepted, *sizes, *by_lane;
-    T *grad_y0, *grad_args, *slope_bar;
-    double* const* grad_shared;  // a row for each thread
+    const int64_t *before, *accepted;
+    T *grad_y0, *grad_args, *slope_bar, *grad_shared;  // grad_shared: one tensor after the other
 };
 
-// Sums over steps and samples of the gradients of shared tensors: in T for a while, then into double.
+// A thread's sums over steps and samples of the gradients of shared tensors: in T for a while, then into double.
 struct Totals {
     static constexpr int PATIENCE = 64;
-    const Sweep& sweep;
-    const int thread;
-    T** part;
+    T* part[TENSORS + 1] = {};
+    double* const totals;
     int steps = 0;
 
-    int64_t size(int64_t j) const { return sweep.sizes[j] * (sweep.by_lane[j] ? L : 1); }
-    Totals(const Sweep& s, int i) : sweep(s), thread(i), part((T**)calloc(s.tensors + 1, sizeof(T*))) {
-        for (int64_t j = 0; j < s.tensors; j++) {
-            part[j] = (T*)aligned_alloc(64, (size(j) * sizeof(T) + 64) / 64 * 64);
+    static int64_t room(int j) { return SIZES[j] * (BY_LANE[j] ? L : 1) * sizeof(T); }
+    explicit Totals(double* to) : totals(to) {
+        for (int j = 0; j < TENSORS; j++) {
+            part[j] = (T*)aligned_alloc(64, (room(j) + 64) / 64 * 64);
             if (!part[j]) throw std::bad_alloc();
-            memset(part[j], 0, size(j) * sizeof(T));
+            memset(part[j], 0, room(j));
         }
     }
     ~Totals() {
-        for (int64_t j = 0; j < sweep.tensors; j++) free(part[j]);
-        free(part);
+        for (T* each : part) free(each);
     }
     void count() {
         if (++steps % PATIENCE == 0) flush();
     }
     void flush() {
-        for (int64_t j = 0; j < sweep.tensors; j++) {
-            double* total = sweep.grad_shared[j] + thread * sweep.sizes[j];
-            for (int64_t i = 0; i < sweep.sizes[j]; i++)
-                total[i] += sweep.by_lane[j] ? lane_sum(widened(((V*)part[j])[i])) : double(part[j][i]);
-            memset(part[j], 0, size(j) * sizeof(T));
+        double* total = totals;
+        for (int j = 0; j < TENSORS; j++) {
+            for (int64_t i = 0; i < SIZES[j]; i++)
+                *total++ += BY_LANE[j] ? lane_sum(widened(((V*)part[j])[i])) : double(part[j][i]);
+            memset(part[j], 0, room(j));
         }
     }
 };
