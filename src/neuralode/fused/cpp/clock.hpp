@@ -10,10 +10,12 @@ struct Clock {
     Times now = {}, next = {}, end = {}, step = {}, size = {};
     Times least = {};  // a size below it may be too small
     V ratio = {}, past0 = {}, past1 = {}, ceiling = {};
+    V log_ratio = {}, aimed = {}, factor = {};
     M ok = {};
     double floor0[L];
     const T log_safety = T(std::log(call.safety)), aim = T(call.k * std::log(call.safety)), root_k = T(1 / call.k);
     const T widest = T(std::log(1e10)), clip = T(std::log(1e4)), smallest = T(call.smallest), largest = T(call.largest);
+    const T below_one = T(1) - std::numeric_limits<T>::epsilon() / 2;
     const T exponent[3] = {T(call.exponent[0]), T(call.exponent[1]), T(call.exponent[2])};
 
     explicit Clock(const Call& c) : call(c) {}
@@ -46,21 +48,30 @@ struct Clock {
         }
     }
 
-    // Accept or reject by the error ratio, and choose the next size.
-    void control() {
+    // Accept or reject by the error ratio, and choose the next size: in three parts, each a short chain of operations.
+    void control() { weigh(), answer(), resize(); }
+
+    void weigh() {
         ok = ratio <= 1;
-        const V log_ratio = plain_logarithm(ratio < T(1e10) ? (ratio < T(1e-10) ? B(T(1e-10)) : ratio) : B(T(1e10)));
-        const V aimed = bounded(log_ratio - aim, B(-widest), B(widest));
-        const V grow = exponent[0] * aimed + exponent[1] * past0 + exponent[2] * past1;
-        V factor = small_exponential(bounded(ok ? grow : log_safety - log_ratio * root_k, B(-80), B(80)));
-        factor = bounded(factor, B(smallest), ok ? ceiling : B(1));
+        const V least = B(T(1e-10)), most = B(T(1e10)), low = ratio < most ? ratio : most;  // most, where it is NaN
+        log_ratio = quick_logarithm(least > low ? least : low);
+    }
+
+    void answer() {
+        aimed = bounded(log_ratio - aim, B(-widest), B(widest));
+        const V grow = exponent[1] * past0 + exponent[2] * past1 + exponent[0] * aimed;
+        factor = quick_exponential(bounded(ok ? grow : log_safety - log_ratio * root_k, B(-80), B(80)));
+    }
+
+    void resize() {
+        factor = bounded(factor, B(smallest), ok ? ceiling : B(below_one));
         past1 = ok ? past0 : past1;
         past0 = ok ? bounded(aimed, B(-clip), B(clip)) : past0;
         ceiling = ok ? B(largest) : B(1);
         // A step that was shortened (to meet an end) and passed does not shrink the size.
-        const Times by = widened(factor), held = widened(ok & (factor >= 1) ? B(1) : V{});
+        const Times by = widened(factor);
         for (int i = 0; i < C; i++) {
-            const VD grown = by.part[i] * step.part[i], kept = held.part[i] * size.part[i];
+            const VD grown = by.part[i] * step.part[i], kept = by.part[i] >= 1 ? size.part[i] : VD{};
             size.part[i] = grown < kept ? kept : grown;
         }
     }

@@ -13,7 +13,9 @@ struct Block : Clock {
     Times due = {};  // of the next output
     Marks moved = {}, accepted = {};
     V width = {};
-    int64_t sample[L], cursor[L], extra[L], started[L], idle[L], tries = 0, oldest = 0, alive = 0;
+    int64_t sample[L], cursor[L], extra[L], started[L], idle[L], tries = 0, alive = 0;
+    int64_t oldest = 0;  // no sample that is in a lane started before
+    Bits vacant = ALL;   // lanes without a sample
 
     Block(const Call& c, Queue& q, Log* p)
         : Clock(c), queue(q), log(p), y(N), y1(N), a(A + 1), out(N), k((STAGES + EXTRA) * N) {
@@ -26,20 +28,19 @@ struct Block : Clock {
 
     // Give every idle lane a sample.
     void refill() {
-        for (int l = 0; l < L; l++)
-            while (sample[l] < 0 && !queue.empty()) load(l, queue.take());
-        oldest = tries;
-        for (int l = 0; l < L; l++)
-            if (sample[l] >= 0 && started[l] < oldest) oldest = started[l];
+        for (Bits left = vacant; left && !queue.empty(); left &= vacant) {
+            const int l = lowest(left);
+            load(l, queue.take());
+        }
     }
 
     void rest(int l) {
-        sample[l] = -1, size[l] = step[l] = 0, end[l] = NEVER, due[l] = INFINITE, least[l] = -INFINITE;
+        sample[l] = -1, vacant |= Bits(1) << l, size[l] = step[l] = 0, end[l] = NEVER, due[l] = INFINITE, least[l] = -INFINITE;
     }
 
     void load(int l, int64_t b) {
         const int64_t local = b - queue.begin;
-        sample[l] = b, accepted[l] = extra[l] = cursor[l] = idle[l] = 0, started[l] = tries, alive++;
+        sample[l] = b, vacant &= ~(Bits(1) << l), accepted[l] = extra[l] = cursor[l] = idle[l] = 0, started[l] = tries, alive++;
         for (int n = 0; n < N; n++) y[n][l] = call.y0[b * N + n], k[n][l] = queue.slopes[local * N + n];
         for (int n = 0; n < A; n++) a[n][l] = call.args[b * A + n];
         set(l, b, queue.sizes[local]);
@@ -77,10 +78,16 @@ struct Block : Clock {
         width = rounded(h);
     }
 
-    void judge() {
+    void measure() {
         if (call.grid_steps) return judge_given();
         ratio = error_ratio(width, y, y1, k, a, T(call.rtol), T(call.atol));
-        control();
+        weigh();
+    }
+    void decide() {
+        if (!call.grid_steps) answer();
+    }
+    void plan() {
+        if (!call.grid_steps) resize();
     }
 
     void judge_given() {
@@ -126,12 +133,10 @@ struct Block : Clock {
     }
 
     void interpolate() {
-        Times up, down;
-        for (int i = 0; i < C; i++) {
-            up.part[i] = (due.part[i] - now.part[i]) / step.part[i];
-            down.part[i] = 1 - up.part[i];
-        }
-        dense(rounded(up), rounded(down), width, y, k, out);
+        Times since;
+        for (int i = 0; i < C; i++) since.part[i] = due.part[i] - now.part[i];
+        const V up = rounded(since) / magnitude(width);
+        dense(up, 1 - up, width, y, k, out);
     }
 
     // Move the lanes whose step was accepted.
@@ -146,17 +151,23 @@ struct Block : Clock {
         tries++;
     }
 
-    // End the lanes that have arrived or cannot go on; true if there is one.
-    bool retire() {
-        const int64_t before = alive;
-        for (int l = 0; l < L; l++) {
-            if (sample[l] < 0) continue;
+    // End the lanes that have arrived or cannot go on, and give them other samples. ``late``: some may have tried enough.
+    __attribute__((noinline)) void retire(bool late) {
+        Marks marks;
+        for (int i = 0; i < C; i++) marks.part[i] = (size.part[i] < least.part[i]) | (now.part[i] == end.part[i]);
+        for (Bits left = (late ? ALL : marks.bits()) & ~vacant; left; left &= left - 1) {
+            const int l = lowest(left);
             const bool arrived = ok[l] && now[l] == end[l];
             if (size[l] < least[l] && stuck(l)) continue;
             if (arrived) finish(l, SUCCESS, call.t1[sample[l]]);
             else if (tries - started[l] >= call.max_steps) finish(l, MAX_STEPS, sign[l] * now[l]);
         }
-        return alive < before;
+        if (late) {
+            oldest = tries;
+            for (Bits left = ALL & ~vacant; left; left &= left - 1)
+                oldest = std::min(oldest, started[lowest(left)]);
+        }
+        refill();
     }
 
     bool stuck(int l) {
@@ -179,12 +190,12 @@ struct Block : Clock {
             outputs |= moved.part[i] & (due.part[i] <= next.part[i]);
             last |= (size.part[i] < least.part[i]) | (moved.part[i] & (next.part[i] == end.part[i]));
         }
-        const bool rare = bits_of(last) || tries + 1 - oldest >= call.max_steps;
+        const bool late = tries + 1 - oldest >= call.max_steps;
         if (bits_of(outputs)) write();
         if (call.knots) keep_knots();
         if (log) log->add(t, h, moved, y, k);
         advance();
-        if (rare && retire()) refill();
+        if (bits_of(last) || late) retire(late);
     }
 };
 
@@ -193,7 +204,9 @@ struct Block : Clock {
 template <class... Blocks> static inline void step(Blocks&... all) {
     (all.choose(), ...);
     (all.attempt(), ...);
-    (all.judge(), ...);
+    (all.measure(), ...);
+    (all.decide(), ...);
+    (all.plan(), ...);
     (all.settle(), ...);
 }
 

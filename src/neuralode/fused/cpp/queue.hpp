@@ -1,5 +1,5 @@
-// The samples that wait for a lane: of those that a thread has taken, the ones with the smallest first steps before the
-// others. They tend to take the most steps, and a lane with many steps to go must not be the last to start.
+// The samples that wait for a lane. The last of a thread are arranged, those with the smallest first steps before the
+// others: they tend to take the most steps, and a lane with many steps to go must not be the last to start.
 
 // Samples of the queue with what their first step needs.
 struct Queue {
@@ -24,7 +24,8 @@ struct Queue {
         stop = begin + CHUNK < call.samples ? begin + CHUNK : call.samples;
         if (at >= stop) return drained = true;
         for (int64_t first = begin; first < stop; first += L) prepare(first);
-        arrange();
+        for (int i = 0; i < CHUNK; i++) order[i] = i;
+        if (stop + stride * CHUNK >= call.samples) arrange();
         return false;
     }
 
@@ -32,7 +33,6 @@ struct Queue {
 
     void arrange() {
         const double* size = sizes;
-        for (int i = 0; i < stop - begin; i++) order[i] = i;
         std::stable_sort(order, order + (stop - begin), [size](int64_t a, int64_t b) {
             return (size[a] == size[a] ? size[a] : 0) < (size[b] == size[b] ? size[b] : 0);  // NaN, then the smallest
         });
