@@ -42,6 +42,21 @@ class Spiral(nn.Module):
         return self.net(y**3) * torch.cos(t) - 0.1 * y
 
 
+class Deep(nn.Module):
+    """Two hidden layers: so much work that a solve holds what its reverse sweep needs."""
+
+    def __init__(self, width: int = 64, dtype: torch.dtype = D) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        sizes = (2, width, width, 2)
+        layers = [nn.Linear(m, n, dtype=dtype) for m, n in zip(sizes[:-1], sizes[1:], strict=True)]
+        self.layers = nn.Sequential(layers[0], nn.Tanh(), layers[1], nn.Tanh(), layers[2])
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        found: Tensor = self.layers(y) * 3 - y**3
+        return found
+
+
 def states(samples: int, size: int, seed: int = 0, dtype: torch.dtype = D) -> Tensor:
     """Random initial values in [0.5, 1.5]."""
     return torch.rand(samples, size, generator=torch.Generator().manual_seed(seed), dtype=dtype) + 0.5

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from fused.fields import D, Spiral, lotka_volterra, states, van_der_pol
+from fused.fields import D, Deep, Spiral, lotka_volterra, states, van_der_pol
 from neuralode import Fused, methods, solve
+from neuralode.fused import empty_cache
 
 EXPLICIT = [m.name for m in methods() if m.tableau is not None]
 EXACT = 1e-12  # relative, of the norm; the same steps differ by rounding alone
@@ -156,6 +157,42 @@ def test_little_memory_gives_the_same_bits(case, dtype):
     for memory in (0, 20_000):
         for a, b in zip(want, kept(memory, *arguments, **options), strict=True):
             assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("batch", ["independent", "lockstep"])
+def test_what_is_held_and_what_is_evaluated_again_give_the_same_bits(batch):
+    """Rejected steps and samples that end early among them; 500 kB hold the first steps, until all are let go."""
+    f, y0, found, bytes_kept = Deep(), states(45, 2) * 3, [], []
+    for memory in (2**31, 500_000, 0):
+        empty_cache()
+        found.append(kept(memory, f, y0, tuple(f.parameters()), batch=batch, rtol=1e-6, atol=1e-6))
+        bytes_kept.append(empty_cache())
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            assert torch.equal(a, b)
+    assert bytes_kept[0] > 4 * bytes_kept[2], "nothing was held"
+
+
+class Mixed(torch.nn.Module):
+    """Products of weights with the time alone, with every second entry, and with an argument of each sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.of_time, self.of_some = torch.nn.Linear(1, 20, dtype=D), torch.nn.Linear(2, 20, dtype=D)
+        self.of_args, self.last = (torch.nn.Linear(m, n, dtype=D) for m, n in ((3, 20), (20, 4)))
+
+    def forward(self, t, y, a):
+        t = torch.atleast_1d(t)
+        return self.last(torch.tanh(self.of_time(t) + self.of_some(y[..., ::2]) + self.of_args(a))) * t
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", ["independent", "lockstep"])
+def test_products_with_what_lies_apart(batch):
+    f = Mixed()
+    a = states(19, 3, seed=1).requires_grad_()
+    assert_same_gradients(f, (0.2, 2.0), states(19, 4), (a, *f.parameters()), args=(a,), batch=batch)
 
 
 def test_little_memory_with_arguments_of_each_sample():

@@ -21,6 +21,7 @@ NAMES = {
     "cosine": np.cos,
     "error_function": lambda x: np.vectorize(math.erf)(x).astype(x.dtype),
 }
+QUICK = {"quick_exponential": np.exp, "quick_logarithm": np.log}  # for step sizes
 WIDER = {"float": np.float64, "double": np.longdouble}
 REAL = {"float": np.float32, "double": np.float64}
 HARDEST = 2.0  # units in the last place
@@ -50,7 +51,7 @@ def functions(request):
     loops = "\n".join(
         f'extern "C" void run_{name}(T* x, long n) {{ for (long i = 0; i < n; i += L) '
         f"{{ V v; memcpy(&v, x + i, sizeof v); v = {name}(v); memcpy(x + i, &v, sizeof v); }} }}"
-        for name in NAMES
+        for name in (*NAMES, *QUICK)
     )
     head = f"#define REAL {request.param}\n#define BYTES {register_width()}\n"
     text = head + header("lanes.hpp") + header("math.hpp") + header("circular.hpp") + loops
@@ -96,6 +97,19 @@ def check(functions, name: str, count: int) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_functions_are_within_two_units_in_the_last_place(functions, name):
     check(functions, name, 20_000)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_functions_for_step_sizes(functions, name):
+    kind, built = functions
+    random = np.random.default_rng(0)
+    x = random.uniform(-80, 80, 32_000) if name == "quick_exponential" else 10 ** random.uniform(-10, 10, 32_000)
+    x = np.concatenate((x, [1.0] * 64)).astype(REAL[kind])
+    got = x.copy()
+    getattr(built, f"run_{name}")(got.ctypes.data_as(ctypes.c_void_p), ctypes.c_long(len(got)))
+    want = QUICK[name](x.astype(WIDER[kind]))
+    scale = np.abs(want) * (1 + np.abs(x) / 10) if name == "quick_exponential" else 1 + np.abs(want)
+    assert (np.abs(got - want) / scale).max() <= (3e-7 if kind == "float" else 1e-15)
 
 
 @pytest.mark.slow

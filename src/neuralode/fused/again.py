@@ -160,18 +160,16 @@ def _solved(recipe: Recipe, y0: Tensor, t_eval: Any, args: tuple[Any, ...]) -> S
 def _solution(
     recipe: Recipe, y0: Tensor, t_eval: Any, ys: Tensor, y1: Tensor, outcome: Outcome, tally: Tally
 ) -> Solution | None:
+    if outcome.failed:
+        return None
     numbers, samples = outcome.numbers, outcome.call.samples
     status: Any
     njev: Any
     if recipe.plan.single:
         status, accepted, rejected, nfev = numbers[: 4 * samples : samples]
-        failed, njev, evaluations = status != 0, 0, nfev * samples
+        njev = 0
     else:
         status, accepted, rejected, nfev, *_, njev = outcome.counts.unbind()
-        failed = ctypes.string_at(numbers, 8 * samples) != bytes(8 * samples)
-        evaluations = int(nfev.sum())
-    if failed:
-        return None
     assert recipe.times is not None
     return Solution(
         t=t_eval if isinstance(t_eval, Tensor) else recipe.times.clone(),
@@ -184,7 +182,7 @@ def _solution(
         status=status,
         success=True,
         message=SENTENCES[Status.SUCCESS],
-        evaluations=evaluations,
+        evaluations=numbers[len(numbers) - 1],
         report=dict(recipe.report),
         backward_count=lambda: tally.count,
     )

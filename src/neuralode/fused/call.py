@@ -15,7 +15,7 @@ WHOLE = (
 REAL = ("rtol", "atol", "first_step", "min_step", "max_step", "k", "safety", "smallest", "largest")
 POINTERS = (
     "t0", "t1", "sign", "times", "grid", "y0", "args", "shared", "ys", "y1", "t", "h", "knot_t", "knot_h", "knot_y",
-    "knot_k", "status", "accepted", "rejected", "nfev", "before", "worst", "tapes",
+    "knot_k", "status", "accepted", "rejected", "nfev", "before", "worst", "evaluations", "tapes",
 )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +12,7 @@ from ..engine import where_reached
 from ..field import Tally
 from .call import Record, address
 from .knots import Room, pulled_apart
-from .run import COUNTS, Outcome, Plan, launch, tensors_of
+from .run import Outcome, Plan, launch, tensors_of
 
 SAME = ("samples", "outputs", "threads", "time_row", "time_column")
 WHOLE = (*SAME, "knots")
@@ -99,17 +98,21 @@ class _Swept(torch.autograd.Function):
 def _count(job: Job) -> None:
     """The evaluations of f that are pulled back: those of the accepted steps, dense outputs' and the first slope."""
     assert job.outcome is not None
-    counts = np.frombuffer(job.outcome.numbers, np.int64).reshape(len(COUNTS), -1)
-    samples = counts.shape[1]
-    _, accepted, rejected, nfev = counts[:4, :1] if job.plan.single else counts[:4]
-    start = 2 if not (job.plan.template.grid_steps or job.plan.template.first_step) else job.plan.carried
+    plan, samples = job.plan, job.outcome.call.samples
+    start = 2 if not (plan.template.grid_steps or plan.template.first_step) else plan.carried
     # All evaluations but those before the first step and in rejected steps.
-    pulled = (
-        np.maximum(nfev - start - rejected * job.plan.evaluations, accepted * job.plan.evaluations)
-        + job.plan.carried
-    )
-    job.tally.count += int(pulled.max())
-    job.tally.rows += int(pulled.sum()) * (samples if job.plan.single else 1)
+    if plan.single:
+        _, accepted, rejected, nfev = job.outcome.numbers[: 4 * samples : samples]
+        pulled = max(nfev - start - rejected * plan.evaluations, accepted * plan.evaluations) + plan.carried
+        job.tally.count += pulled
+        job.tally.rows += pulled * samples
+    else:
+        _, accepts, rejects, all_nfev = job.outcome.counts[:4]
+        pulls = (all_nfev - start - rejects * plan.evaluations).maximum(
+            accepts * plan.evaluations
+        ) + plan.carried
+        job.tally.count += int(pulls.max())
+        job.tally.rows += int(pulls.sum())
 
 
 def _seed(job: Job, sweep: Sweep, cotangents: Sequence[Tensor | None]) -> None:

@@ -23,6 +23,7 @@ from .knots import Room, every_step
 from .source import Source
 
 COUNTS = ("status", "accepted", "rejected", "nfev", "before", "worst", "t", "h", "none")
+NO_MEMORY = 2  # as in cpp/call.hpp
 CHUNK = 64  # samples that a thread takes at once, as in cpp/forward.hpp
 
 
@@ -125,7 +126,9 @@ class Outcome(NamedTuple):
 
     Attributes:
         ys, last: outputs, and the last accepted states.
-        numbers: rows as ``COUNTS``, B entries each: t and h are doubles, and the last row is zero.
+        numbers: rows as ``COUNTS``, B entries each: t and h are doubles, and the last row is zero. Behind them, the
+            evaluations of all samples.
+        failed: whether some sample has not come to its end.
         room: the steps themselves, where they are wanted.
     """
 
@@ -133,13 +136,17 @@ class Outcome(NamedTuple):
     ys: Tensor
     last: Tensor
     numbers: Any
+    failed: bool
     tape: Tape | None
     room: Room | None = None
 
     @property
     def counts(self) -> Tensor:
         """``numbers`` as whole numbers, (R, B)."""
-        return torch.frombuffer(self.numbers, dtype=torch.int64).view(len(COUNTS), -1)
+        samples = self.call.samples
+        return torch.frombuffer(self.numbers, dtype=torch.int64, count=len(COUNTS) * samples).view(
+            -1, samples
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,11 +184,12 @@ def launch(
     samples = call.samples
     start = y0.contiguous()
     last = torch.empty_like(start)
-    numbers = array_of(ctypes.c_int64, len(COUNTS) * samples)()
+    numbers = array_of(ctypes.c_int64, len(COUNTS) * samples + 1)()
     place = ctypes.addressof(numbers)
     for name in COUNTS[:-1]:
         setattr(call, name, place)
         place += 8 * samples
+    call.evaluations = place + 8 * samples
     call.y0, call.ys, call.y1 = start.data_ptr(), ys.data_ptr(), last.data_ptr()
     call.keep(start, numbers)
     if lanes:
@@ -193,9 +201,10 @@ def launch(
     tape = Tape(built, call.threads) if record else None
     if tape is not None:
         call.tapes = ctypes.addressof(tape.pieces)
-    if built.forward(address(call)):
+    verdict = built.forward(address(call))
+    if verdict == NO_MEMORY:
         raise MemoryError("the fused solve ran out of memory")
-    outcome = Outcome(call, ys, last, numbers, tape, room)
+    outcome = Outcome(call, ys, last, numbers, bool(verdict), tape, room)
     if room is not None and (longest := int(outcome.counts[1].max())) > room.rows:
         return launch(plan, y0, tensors, ys, record, room.larger(longest))
     return outcome
@@ -224,8 +233,8 @@ def blank(template: Call, y0: Tensor) -> Tensor:
 
 def end_of(outcome: Outcome, single: bool) -> Tensor:
     """The states at t1; NaN where it was not reached. ``single``: all samples end together."""
-    last, samples = outcome.last, outcome.call.samples
-    if ctypes.string_at(outcome.numbers, 8 * samples) == bytes(8 * samples):
+    last = outcome.last
+    if not outcome.failed:
         return last
     good = outcome.counts[0] == Status.SUCCESS
     lost = torch.full_like(last, torch.nan)

@@ -21,7 +21,10 @@ LANES, LOCKSTEP = (
     for loop in (("queue.hpp", "forward.hpp"), ("lockstep.hpp",))
 )
 CALL = 20  # vector operations of a function as tanh
-CHEAP = 100  # vector operations of f below which two blocks of samples are solved in turn
+CHEAP = (
+    100  # vector operations of f below which blocks of samples take turns step by step, not stage by stage
+)
+MODERATE = 2000  # below which there are two such blocks
 NOTHING_KEPT = ("constexpr int KEPT = 0, WIDTH = N;", "constexpr bool KEEPING = false, HOLDING = false;")
 LARGEST = 100_000  # numbers of one sample that an evaluation of f may hold: more would not fit a stack
 
@@ -150,7 +153,8 @@ def write(
         *tableau_text.constants(tableau, shape.sup),
         header("matrix.hpp"),
         f"constexpr int64_t OPERATIONS = {operations(program)};",
-        f"constexpr bool CHEAP = OPERATIONS < {CHEAP};",
+        f"constexpr bool CHEAP = OPERATIONS < {CHEAP}, MODERATE = OPERATIONS < {MODERATE};",
+        f"#define STAGE_BY_STAGE {int(operations(program) >= CHEAP)}",
         *field_text(program, shape),
         "static V measured(V squares);",
         "static V gathered(V sum, V scaled);",

@@ -44,19 +44,26 @@ def evaluate(i: int, c: float, slopes: str, target: str, place: int | None = Non
 
 
 def forward(tableau: Tableau, keeping: bool) -> list[str]:
-    """The functions ``stages``, ``extra_stages``, ``error_ratio`` and ``dense``; ``keeping``: for gradients."""
+    """The functions ``stage``, ``stages``, ``extra_stages``, ``error_ratio``, ``dense``; ``keeping``: for gradients."""
     inputs = stage_inputs(tableau)
     arguments = "const Times& t, const Times& h, V step, const V* y, const V* a, const T* const* shared, V* k"
-    # The reverse sweep may call stages again, for the same bits: so it is no copy made for one caller.
-    lines = [f"static __attribute__((noinline, noclone)) void stages({arguments}, V* y1, Values values) {{"]
+    first, last = int(tableau.fsal), tableau.stages - 1
+    # The reverse sweep may call them again, for the same bits: so they are no copies made for one caller.
+    apart = "static __attribute__((noinline, noclone)) void"
+    lines = ["template <int I>", f"STAGE stage({arguments}, V* y1, Values values) {{"]
     lines.append("    V* at;" if keeping else "    V at[N];")
-    for i in range(int(tableau.fsal), tableau.stages):
-        last = tableau.fsal and i == tableau.stages - 1
-        lines += evaluate(i, *inputs[i], "y1" if last else "at", i - tableau.fsal if keeping else None)
-    if not tableau.fsal:
-        lines.append(
-            f"    for (int n = 0; n < N; n++) y1[n] = y[n] + step * ({total(tableau.weight_terms)});"
-        )
+    for i in range(first, tableau.stages):
+        target = "y1" if first and i == last else "at"
+        block = evaluate(i, *inputs[i], target, i - first if keeping else None)
+        lines += [f"    if constexpr (I == {i}) {{", *(f"    {line}" for line in block), "    }"]
+    if not first:
+        end = f"y1[n] = y[n] + step * ({total(tableau.weight_terms)});"
+        lines.append(f"    if constexpr (I == {last}) for (int n = 0; n < N; n++) {end}")
+    call = "(t, h, step, y, a, shared, k, y1, values);"
+    lines += ["}", f"{apart} stages({arguments}, V* y1, Values values) {{"]
+    lines += [f"    stage<{i}>{call}" for i in range(first, tableau.stages)]
+    lines += ["}", "template <class F> static inline void every_stage(F f) {"]
+    lines += [f"    f(std::integral_constant<int, {i}>());" for i in range(first, tableau.stages)]
     lines += ["}", f"static void extra_stages({arguments}) {{", "    V at[N];"]
     for i in range(tableau.stages, tableau.stages + tableau.extra):
         lines += evaluate(i, *inputs[i], "at")
@@ -91,7 +98,8 @@ def _dense(tableau: Tableau) -> list[str]:
         "// Weights of the stages, from coefficients of up^k down^(n - k), k = 1 ... n; up = theta, down = 1 - theta.",
         "static void dense_weights(V up, V down, V* weight) {",
         f"    V rise[{n} + 1] = {{B(1), up}}, fall[{n} + 1] = {{B(1), down}}, basis[{n}];",
-        f"    for (int j = 2; j <= {n}; j++) rise[j] = rise[j / 2] * rise[j - j / 2], fall[j] = fall[j / 2] * fall[j - j / 2];",
+        f"    for (int j = 2; j <= {n}; j++)",
+        "        rise[j] = rise[j / 2] * rise[j - j / 2], fall[j] = fall[j / 2] * fall[j - j / 2];",
         f"    for (int j = 0; j < {n}; j++) basis[j] = rise[j + 1] * fall[{n} - 1 - j];",
         "    for (int i = 0; i < DENSE; i++) {",
         "        weight[i] = V{};",

@@ -17,12 +17,22 @@ struct Call {
     T *knot_y, *knot_k;  // of the first ``knots`` steps; null where stages are not wanted
     int64_t *status, *accepted, *rejected, *nfev, *before;
     int64_t* worst;  // the sample that a batch in lockstep failed by
+    int64_t* evaluations;  // of all samples
     Tape** tapes;  // one a thread, or null
 };
 
 constexpr int64_t SUCCESS = 0, MAX_STEPS = -1, STEP_TOO_SMALL = -2, NONFINITE = -3, FIRST_NONFINITE = -4;
 constexpr int CHUNK = 64;  // samples that a thread takes at once
 constexpr double EPS = std::numeric_limits<double>::epsilon(), NEAR_ZERO = 1e-10;
+
+// What a solve hands back.
+constexpr int REACHED = 0, FAILED = 1, NO_MEMORY = 2;
+static inline int verdict(const Call& call) {
+    bool failed = false;
+    *call.evaluations = 0;
+    for (int64_t b = 0; b < call.samples; b++) failed |= call.status[b] != SUCCESS, *call.evaluations += call.nfev[b];
+    return failed ? FAILED : REACHED;
+}
 
 template <class X> struct Heap {
     X* data;

@@ -13,6 +13,7 @@ struct Block : Clock {
     Times due = {};  // of the next output
     Marks moved = {}, accepted = {};
     V width = {};
+    Values values = {};
     int64_t sample[L], cursor[L], extra[L], started[L], idle[L], tries = 0, alive = 0;
     int64_t oldest = 0;  // no sample that is in a lane started before
     Bits vacant = ALL;   // lanes without a sample
@@ -182,6 +183,11 @@ struct Block : Clock {
 
     void attempt() { stages(t, h, width, y, a, call.shared, k, y1, place(log)); }
 
+    void prepare() { values = place(log); }
+    template <int I> void attempt(std::integral_constant<int, I>) {
+        stage<I>(t, h, width, y, a, call.shared, k, y1, values);
+    }
+
     void settle() {
         moved = widened(ok);
         for (int i = 0; call.grid_steps && i < C; i++) moved.part[i] &= step.part[i] != 0;
@@ -203,19 +209,23 @@ struct Block : Clock {
 // turn fill each other's gaps.
 template <class... Blocks> static inline void step(Blocks&... all) {
     (all.choose(), ...);
-    (all.attempt(), ...);
+    if constexpr (CHEAP) (all.attempt(), ...);
+    else {
+        (all.prepare(), ...);
+        every_stage([&](auto number) { (all.attempt(number), ...); });
+    }
     (all.measure(), ...);
     (all.decide(), ...);
     (all.plan(), ...);
     (all.settle(), ...);
 }
 
-// Solve all samples of the queue; where f is cheap two blocks at a time.
+// Solve all samples of the queue; where f takes little time two blocks at once.
 static void work(const Call& call, Queue& queue, Tape* tape) {
-    const int64_t logs = call.threads * (CHEAP ? 2 : 1);
+    const int64_t logs = call.threads * (MODERATE ? 2 : 1);
     Block one(call, queue, tape ? tape->add(call.memory, logs) : nullptr);
     one.refill();
-    if (CHEAP && call.samples > L) {
+    if (MODERATE && call.samples > L) {
         Block two(call, queue, tape ? tape->add(call.memory, logs) : nullptr);
         two.refill();
         while (one.alive && two.alive) step(one, two);
@@ -238,5 +248,5 @@ extern "C" int forward(const Call* call) {
             failed = true;
         }
     }
-    return failed;
+    return failed ? NO_MEMORY : verdict(*call);
 }

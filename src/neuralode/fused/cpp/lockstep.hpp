@@ -270,7 +270,7 @@ extern "C" int forward(const Call* call) {
     try {
         Batch(*call).run();
     } catch (...) {
-        return 1;
+        return NO_MEMORY;
     }
-    return 0;
+    return verdict(*call);
 }

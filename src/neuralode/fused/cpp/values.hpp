@@ -7,3 +7,10 @@ struct Values {
     int64_t stride;  // WIDTH; or 0 where nobody wants them, then all stages have one place
     V* stage(int i) const { return at + i * stride; }
 };
+
+// A stage is a function of its own where blocks take turns stage by stage.
+#if STAGE_BY_STAGE
+#define STAGE static __attribute__((noinline, noclone)) void
+#else
+#define STAGE static inline __attribute__((always_inline)) void
+#endif
