@@ -28,7 +28,7 @@ LIBRARIES: dict[str, ctypes.CDLL] = {}
 def empty_cache() -> int:
     """Give back the memory that solves with gradients leave for the next ones; returns its bytes.
 
-    At most 32 MiB for each f and method. To be called while no fused solve runs.
+    At most 160 MiB for each f and method. To be called while no fused solve runs.
     """
     freed = 0
     for built in LIBRARIES.values():

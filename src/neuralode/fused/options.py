@@ -20,9 +20,10 @@ class Fused:
         by_width: leave to the eager backend an f with matrix products so large that batched ones are faster.
         memory: bytes that a solve with gradients may keep of its steps. A trial step of a sample takes 16 bytes and its
             state, for methods that hand on their last stage (dopri5, tsit5) twice: 32 bytes for two float32 numbers.
-            A solve with more keeps the states of every second step alone, or fourth, ..., down to the square root of
-            their number, and computes the others anew, a stretch at a time: the same gradients bit for bit, for one
-            more solve.
+            Where f takes long for them, intermediate values of f are kept too, up to 128 MiB a solve, and spare the
+            reverse sweep an evaluation. A solve with more lets these go and keeps the states of every second step
+            alone, or fourth, ..., down to the square root of their number, and computes the others anew, a stretch at
+            a time: the same gradients bit for bit, for one more solve.
 
     Raises:
         ValueError: another ``check``, or a negative ``memory``.
