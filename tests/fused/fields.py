@@ -1,5 +1,7 @@
 """Vector fields for the tests of the fused backend, float64, and what its solutions share with eager ones."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -49,7 +51,7 @@ class Deep(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         sizes = (2, width, width, 2)
-        layers = [nn.Linear(m, n, dtype=dtype) for m, n in zip(sizes[:-1], sizes[1:], strict=True)]
+        layers = [nn.Linear(m, n, dtype=dtype) for m, n in pairwise(sizes)]
         self.layers = nn.Sequential(layers[0], nn.Tanh(), layers[1], nn.Tanh(), layers[2])
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:

@@ -103,7 +103,11 @@ def test_functions_are_within_two_units_in_the_last_place(functions, name):
 def test_functions_for_step_sizes(functions, name):
     kind, built = functions
     random = np.random.default_rng(0)
-    x = random.uniform(-80, 80, 32_000) if name == "quick_exponential" else 10 ** random.uniform(-10, 10, 32_000)
+    x = (
+        random.uniform(-80, 80, 32_000)
+        if name == "quick_exponential"
+        else 10 ** random.uniform(-10, 10, 32_000)
+    )
     x = np.concatenate((x, [1.0] * 64)).astype(REAL[kind])
     got = x.copy()
     getattr(built, f"run_{name}")(got.ctypes.data_as(ctypes.c_void_p), ctypes.c_long(len(got)))

@@ -17,9 +17,10 @@ from ..field import Tally
 from ..ops import transforming
 from ..solution import SENTENCES, Solution, Status
 from .known import Known, Table, function_of, known_table, owner_of
-from .reverse import differentiable, wanted_inputs
+from .reverse import differentiable
 from .run import Outcome, Plan, launch
 from .things import PLAIN
+from .wanted import wanted_gradients
 
 MOST = 8  # recipes for one f
 TENSOR = frozenset((Tensor, nn.Parameter))
@@ -142,10 +143,7 @@ def _solved(recipe: Recipe, y0: Tensor, t_eval: Any, args: tuple[Any, ...]) -> S
     found = recipe.known.compiled
     assert found is not None
     tensors = (*(args[i] for i in found.lane), *found.traced.uniforms([args[i] for i in found.shared]))
-    wanted = None
-    if torch.is_grad_enabled():
-        places = wanted_inputs(tensors)
-        wanted = places if places or y0.requires_grad else None
+    wanted = wanted_gradients(y0, tensors)
     if wanted != recipe.plan.wanted:
         return None
     ys, tally = torch.empty(recipe.shape, dtype=start.dtype), Tally()

@@ -1,5 +1,6 @@
 """The compiled f against f itself, at a few places."""
 
+import ctypes
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from ..layout import leaves, rebuild
 from ..problem import Problem
 from .call import Call, address, flat_rows
 from .graph import UnsupportedError
+from .wanted import wanted_gradients
 
 if TYPE_CHECKING:
     from .field import Compiled
@@ -69,9 +71,7 @@ def differs(found: "Compiled", problem: Problem, f: VectorField, places: Places)
     """Whether the compiled f is another function than f at some places."""
     t, y, some = places
     want = _eager(problem, some, t, y)
-    with torch.no_grad():
-        shared = [u.contiguous() for u in found.uniforms(f.args)]
-    _, built = found.build(problem, shared, None)
+    built, shared = _library(found, problem, f)
     y = y.contiguous()
     got = torch.empty_like(y)
     call = Call(samples=len(y))
@@ -81,6 +81,19 @@ def differs(found: "Compiled", problem: Problem, f: VectorField, places: Places)
     call.share(shared)
     built.evaluate(address(call))
     return not _close(got, want)
+
+
+def _library(found: "Compiled", problem: Problem, f: VectorField) -> tuple[ctypes.CDLL, list[Tensor]]:
+    """The library that the solve is going to need, whichever has f in it; and the tensors that samples share."""
+    uniforms = found.uniforms(f.args)
+    wanted = wanted_gradients(problem.y0, (*found.lane_tensors(f.args), *uniforms))
+    shared = [u.detach().contiguous() for u in uniforms]
+    try:
+        return found.build(problem, shared, wanted)[1], shared
+    except UnsupportedError:
+        if wanted is None:
+            raise
+        return found.build(problem, shared, None)[1], shared  # f can be fused, its VJP cannot
 
 
 def _close(a: Tensor, b: Tensor) -> bool:

@@ -208,6 +208,12 @@ class Emitter:
     def _reduce(self, each: Reduce) -> None:
         (view,) = each.operands
         rows, n = view.shape
+        if n <= UNROLLED < rows:
+            total = self.running(view.with_index(view.index[:, 0]))
+            for j in range(1, n):
+                total = each.text.format(f"({total})", self.running(view.with_index(view.index[:, j])))
+            self.lines.append(f"for (int i = 0; i < {rows}; i++) {each.out.name}[i] = {total};")
+            return
         for row in range(rows):
             entries = view.with_index(view.index[row])
             if n <= UNROLLED:

@@ -50,11 +50,6 @@ class Job:
     every_step: bool = False
 
 
-def wanted_inputs(tensors: Sequence[Tensor]) -> tuple[int, ...]:
-    """Places of f's inputs that a gradient is wanted of, given those besides t and y."""
-    return tuple(2 + i for i, tensor in enumerate(tensors) if tensor.requires_grad)
-
-
 def differentiable(
     plan: Plan, y0: Tensor, tensors: Sequence[Tensor], ys: Tensor, tally: Tally, room: Room | None = None
 ) -> tuple[Outcome, tuple[Tensor, ...]]:

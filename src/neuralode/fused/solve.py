@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import torch
-
 from ..engine import Run
 from ..field import VectorField
 from ..problem import Problem
@@ -11,8 +9,9 @@ from .again import Recipe
 from .knots import Room
 from .known import compiled
 from .options import Fused
-from .reverse import differentiable, wanted_inputs
+from .reverse import differentiable
 from .run import Plan, as_run, blank, launch, levels_of, prepared, refuse, tensors_of
+from .wanted import wanted_gradients
 from .width import limit, report
 
 
@@ -31,8 +30,7 @@ def solve(problem: Problem, options: Fused) -> Run:
     tensors = (*found.lane_tensors(f.args), *uniforms)
     template = prepared(problem)
     template.memory = options.memory
-    places = wanted_inputs(tensors)
-    wanted = places if torch.is_grad_enabled() and (places or problem.y0.requires_grad) else None
+    wanted = wanted_gradients(problem.y0, tensors)
     source, built = found.build(problem, uniforms, wanted)
     tableau = problem.method.tableau
     assert tableau is not None
