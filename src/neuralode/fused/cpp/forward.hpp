@@ -36,12 +36,14 @@ struct Block : Clock {
     }
 
     void rest(int l) {
-        sample[l] = -1, vacant |= Bits(1) << l, size[l] = step[l] = 0, end[l] = NEVER, due[l] = INFINITE, least[l] = -INFINITE;
+        sample[l] = -1, vacant |= Bits(1) << l;
+        size[l] = step[l] = 0, end[l] = NEVER, due[l] = INFINITE, least[l] = -INFINITE;
     }
 
     void load(int l, int64_t b) {
         const int64_t local = b - queue.begin;
-        sample[l] = b, vacant &= ~(Bits(1) << l), accepted[l] = extra[l] = cursor[l] = idle[l] = 0, started[l] = tries, alive++;
+        sample[l] = b, vacant &= ~(Bits(1) << l), alive++;
+        accepted[l] = extra[l] = cursor[l] = idle[l] = 0, started[l] = tries;
         for (int n = 0; n < N; n++) y[n][l] = call.y0[b * N + n], k[n][l] = queue.slopes[local * N + n];
         for (int n = 0; n < A; n++) a[n][l] = call.args[b * A + n];
         set(l, b, queue.sizes[local]);
@@ -152,7 +154,8 @@ struct Block : Clock {
         tries++;
     }
 
-    // End the lanes that have arrived or cannot go on, and give them other samples. ``late``: some may have tried enough.
+    // End the lanes that have arrived or cannot go on, and give them other samples; ``late``: some may have tried often
+    // enough.
     __attribute__((noinline)) void retire(bool late) {
         Marks marks;
         for (int i = 0; i < C; i++) marks.part[i] = (size.part[i] < least.part[i]) | (now.part[i] == end.part[i]);

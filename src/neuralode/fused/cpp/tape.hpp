@@ -103,8 +103,8 @@ struct Visit {
 
 // 2 C registers of times a row; N of states and, for methods that hand on their last stage, N of its slopes; the values
 // of the first rows' stages, up to HELD bytes a solve. Past ``limit`` bytes no values are held and only every 2nd, 4th
-// ... row's states, as long as they are more than the rows between two: about the square root of the number of rows, and
-// as much again to recompute the stretch between two.
+// ... row's states, as long as they are more than the rows between two: about the square root of the number of rows,
+// and as much again to recompute the stretch between two.
 struct Log {
     static constexpr int STATE = N * (1 + FSAL);
     static constexpr int64_t HELD = HOLDING ? 1 << 27 : 0;
