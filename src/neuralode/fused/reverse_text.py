@@ -113,7 +113,7 @@ def _values(primal: Program, kept: Sequence[Buffer], state: int) -> list[str]:
     holding = str(effort(primal) >= WORTH * (size + state)).lower()
     return [
         f"constexpr int KEPT = {size}, WIDTH = N + KEPT;",
-        f"constexpr bool KEEPING = true, HOLDING = {holding};",
+        f"constexpr bool HOLDING = {holding};",
     ]
 
 

@@ -25,7 +25,7 @@ CHEAP = (
     100  # vector operations of f below which blocks of samples take turns step by step, not stage by stage
 )
 MODERATE = 2000  # below which there are two such blocks
-NOTHING_KEPT = ("constexpr int KEPT = 0, WIDTH = N;", "constexpr bool KEEPING = false, HOLDING = false;")
+NOTHING_KEPT = ("constexpr int KEPT = 0, WIDTH = N;", "constexpr bool HOLDING = false;")
 LARGEST = 100_000  # numbers of one sample that an evaluation of f may hold: more would not fit a stack
 
 

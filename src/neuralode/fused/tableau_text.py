@@ -44,27 +44,42 @@ def evaluate(i: int, c: float, slopes: str, target: str, place: int | None = Non
 
 
 def forward(tableau: Tableau, keeping: bool) -> list[str]:
-    """The functions ``stage``, ``stages``, ``extra_stages``, ``error_ratio``, ``dense``; ``keeping``: for gradients."""
+    """The functions ``stage``, ``stages``, ``extra_stages``, ``error_ratio`` and ``dense``.
+
+    With ``keeping``, of a build with gradients, ``stage`` and ``stages`` are templates that may also leave the values.
+    """
     inputs = stage_inputs(tableau)
     arguments = "const Times& t, const Times& h, V step, const V* y, const V* a, const T* const* shared, V* k"
     first, last = int(tableau.fsal), tableau.stages - 1
-    # The reverse sweep may call them again, for the same bits: so they are no copies made for one caller.
-    apart = "static __attribute__((noinline, noclone)) void"
-    lines = ["template <int I>", f"STAGE stage({arguments}, V* y1, Values values) {{"]
-    lines.append("    V* at;" if keeping else "    V at[N];")
+    lines = [
+        "template <int I, bool KEEP>",
+        f"STAGE stage({arguments}, V* y1, Values values) {{",
+        "    V room[N];",
+    ]
     for i in range(first, tableau.stages):
         target = "y1" if first and i == last else "at"
-        block = evaluate(i, *inputs[i], target, i - first if keeping else None)
-        lines += [f"    if constexpr (I == {i}) {{", *(f"    {line}" for line in block), "    }"]
+        lines.append(f"    if constexpr (I == {i} && !KEEP) {{ V* at = room;")
+        lines += [f"    {line}" for line in evaluate(i, *inputs[i], target)] + ["    }"]
+        if keeping:
+            lines.append(f"    if constexpr (I == {i} && KEEP) {{ V* at;")
+            lines += [f"    {line}" for line in evaluate(i, *inputs[i], target, i - first)] + ["    }"]
     if not first:
         end = f"y1[n] = y[n] + step * ({total(tableau.weight_terms)});"
         lines.append(f"    if constexpr (I == {last}) for (int n = 0; n < N; n++) {end}")
-    call = "(t, h, step, y, a, shared, k, y1, values);"
-    lines += ["}", f"{apart} stages({arguments}, V* y1, Values values) {{"]
-    lines += [f"    stage<{i}>{call}" for i in range(first, tableau.stages)]
-    lines += ["}", "template <class F> static inline void every_stage(F f) {"]
-    lines += [f"    f(std::integral_constant<int, {i}>());" for i in range(first, tableau.stages)]
-    lines += ["}", f"static void extra_stages({arguments}) {{", "    V at[N];"]
+    numbers = range(first, tableau.stages)
+    lines += [
+        "}",
+        # The reverse sweep may call them again, for the same bits: so they are no copies made for one caller.
+        "template <bool KEEP> static __attribute__((noinline, noclone)) void",
+        f"stages({arguments}, V* y1, Values values) {{",
+        *(f"    stage<{i}, KEEP>(t, h, step, y, a, shared, k, y1, values);" for i in numbers),
+        "}",
+        "template <class F> static inline void every_stage(F f) {",
+        *(f"    f(std::integral_constant<int, {i}>());" for i in numbers),
+        "}",
+        f"static void extra_stages({arguments}) {{",
+        "    V at[N];",
+    ]
     for i in range(tableau.stages, tableau.stages + tableau.extra):
         lines += evaluate(i, *inputs[i], "at")
     return [*lines, "}", *_error(tableau), *_dense(tableau)]

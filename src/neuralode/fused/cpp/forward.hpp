@@ -184,11 +184,11 @@ struct Block : Clock {
         return status < 0;
     }
 
-    void attempt() { stages(t, h, width, y, a, call.shared, k, y1, place(log)); }
+    void attempt() { stages<HOLDING>(t, h, width, y, a, call.shared, k, y1, place(log)); }
 
     void prepare() { values = place(log); }
     template <int I> void attempt(std::integral_constant<int, I>) {
-        stage<I>(t, h, width, y, a, call.shared, k, y1, values);
+        stage<I, HOLDING>(t, h, width, y, a, call.shared, k, y1, values);
     }
 
     void settle() {

@@ -168,7 +168,7 @@ struct Batch : Clock {
         width = rounded(h);
         ratio = B(largest([&](int64_t b, V* y, V* y1, V* a, V* k) {
             if (FSAL && moved) std::copy(k + (STAGES - 1) * N, k + STAGES * N, k);
-            stages(t, h, width, y, a, call.shared, k, y1, place(rows ? logs[b] : nullptr));
+            stages<HOLDING>(t, h, width, y, a, call.shared, k, y1, place(rows ? logs[b] : nullptr));
             return call.grid_steps ? finiteness(y1) : error_ratio(width, y, y1, k, a, T(call.rtol), T(call.atol));
         }));
         moved = false, evaluations += EVALUATIONS, tried++;

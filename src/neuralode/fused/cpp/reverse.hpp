@@ -81,7 +81,7 @@ struct Back {
     void again(const V* from, int l, M on, V step, bool inside) {
         for (int n = 0; n < N; n++) y[n] = on ? from[n] : B(from[n][l]);
         for (int n = 0; FSAL && n < N; n++) k[n] = on ? from[N + n] : B(from[N + n][l]);
-        stages(t, h, step, y, a, sweep.shared, k, y1, {values, WIDTH});
+        stages<true>(t, h, step, y, a, sweep.shared, k, y1, {values, WIDTH});
         if (inside && EXTRA) extra_values(t, h, step, y, a, sweep.shared, k, {values, WIDTH});
     }
 

@@ -89,7 +89,7 @@ struct Stretch {
     // The step that the solve took, in the same bits.
     void follow(const Row& row, const V* y, V* after) {
         for (int n = 0; FSAL && n < N; n++) k[n] = y[N + n];
-        stages(row.t, row.h, rounded(row.h), y, a, sweep.shared, k, y1, place(nullptr));
+        stages<HOLDING>(row.t, row.h, rounded(row.h), y, a, sweep.shared, k, y1, place(nullptr));
         Marks moved;
         for (int i = 0; i < C; i++) moved.part[i] = row.h.part[i] != 0;
         const M ok = narrowed(moved);

@@ -164,7 +164,7 @@ struct Log {
 
 // Where a trial step leaves its values: in the log of its block, or where nobody looks.
 static inline Values place(Log* log) {
-    if constexpr (!KEEPING) return {nullptr, 0};
+    if constexpr (!HOLDING) return {nullptr, 0};
     if (V* room = log ? log->room() : nullptr) return {room, WIDTH};
     static thread_local Heap<V> nowhere(WIDTH);
     return {nowhere, 0};
