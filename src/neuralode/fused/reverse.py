@@ -103,9 +103,8 @@ def _count(job: Job) -> None:
         job.tally.rows += pulled * samples
     else:
         _, accepts, rejects, all_nfev = job.outcome.counts[:4]
-        pulls = (all_nfev - start - rejects * plan.evaluations).maximum(
-            accepts * plan.evaluations
-        ) + plan.carried
+        most = all_nfev - start - rejects * plan.evaluations
+        pulls = most.maximum(accepts * plan.evaluations) + plan.carried
         job.tally.count += int(pulls.max())
         job.tally.rows += int(pulls.sum())
 

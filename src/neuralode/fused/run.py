@@ -143,10 +143,8 @@ class Outcome(NamedTuple):
     @property
     def counts(self) -> Tensor:
         """``numbers`` as whole numbers, (R, B)."""
-        samples = self.call.samples
-        return torch.frombuffer(self.numbers, dtype=torch.int64, count=len(COUNTS) * samples).view(
-            -1, samples
-        )
+        rows, samples = len(COUNTS), self.call.samples
+        return torch.frombuffer(self.numbers, dtype=torch.int64, count=rows * samples).view(rows, samples)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,10 +21,8 @@ LANES, LOCKSTEP = (
     for loop in (("queue.hpp", "forward.hpp"), ("lockstep.hpp",))
 )
 CALL = 20  # vector operations of a function as tanh
-CHEAP = (
-    100  # vector operations of f below which blocks of samples take turns step by step, not stage by stage
-)
-MODERATE = 2000  # below which there are two such blocks
+CHEAP = 100  # vector operations of f below which two blocks of samples take turns step by step
+MODERATE = 2000  # below which they do stage by stage; above, one is solved at a time
 NOTHING_KEPT = ("constexpr int KEPT = 0, WIDTH = N;", "constexpr bool HOLDING = false;")
 LARGEST = 100_000  # numbers of one sample that an evaluation of f may hold: more would not fit a stack
 
