@@ -154,12 +154,10 @@ struct Block : Clock {
         tries++;
     }
 
-    // End the lanes that have arrived or cannot go on, and give them other samples; ``late``: some may have tried often
-    // enough.
-    __attribute__((noinline)) void retire(bool late) {
-        Marks marks;
-        for (int i = 0; i < C; i++) marks.part[i] = (size.part[i] < least.part[i]) | (now.part[i] == end.part[i]);
-        for (Bits left = (late ? ALL : marks.bits()) & ~vacant; left; left &= left - 1) {
+    // End those of some lanes that have arrived or cannot go on, and give them other samples; ``late``: any may have
+    // tried often enough.
+    __attribute__((noinline)) void retire(Bits some, bool late) {
+        for (Bits left = (late ? ALL : some) & ~vacant; left; left &= left - 1) {
             const int l = lowest(left);
             const bool arrived = ok[l] && now[l] == end[l];
             if (size[l] < least[l] && stuck(l)) continue;
@@ -194,17 +192,17 @@ struct Block : Clock {
     void settle() {
         moved = widened(ok);
         for (int i = 0; call.grid_steps && i < C; i++) moved.part[i] &= step.part[i] != 0;
-        ID outputs = {}, last = {};
-        for (int i = 0; i < C; i++) {
-            outputs |= moved.part[i] & (due.part[i] <= next.part[i]);
-            last |= (size.part[i] < least.part[i]) | (moved.part[i] & (next.part[i] == end.part[i]));
-        }
-        const bool late = tries + 1 - oldest >= call.max_steps;
+        ID outputs = {};
+        for (int i = 0; i < C; i++) outputs |= moved.part[i] & (due.part[i] <= next.part[i]);
         if (bits_of(outputs)) write();
         if (call.knots) keep_knots();
         if (log) log->add(t, h, moved, y, k);
         advance();
-        if (bits_of(last) || late) retire(late);
+        Marks last;
+        for (int i = 0; i < C; i++) last.part[i] = (size.part[i] < least.part[i]) | (now.part[i] == end.part[i]);
+        const Bits some = last.bits();
+        const bool late = tries - oldest >= call.max_steps;
+        if (some || late) retire(some, late);
     }
 };
 

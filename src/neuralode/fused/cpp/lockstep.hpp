@@ -1,6 +1,7 @@
 // A batch in lockstep: one time, step size and acceptance for all samples, every one of them within tolerance. What is
 // decided, and by which rules, is as in engine/host_step.py. Blocks of lanes stay where they are for the whole solve: a
 // step is tried on all of them, then kept by all of them.
+
 constexpr int64_t ENOUGH = 1 << 18;  // vector operations of a step that several threads share: they meet twice in it
 constexpr int64_t RUNNING = 1;
 
