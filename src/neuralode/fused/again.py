@@ -180,7 +180,7 @@ def _solution(
         status=status,
         success=True,
         message=SENTENCES[Status.SUCCESS],
-        evaluations=numbers[len(numbers) - 1],
+        evaluations=outcome.evaluations,
         report=dict(recipe.report),
         backward_count=lambda: tally.count,
     )

@@ -1,7 +1,8 @@
 """From a program to the text of a C++ function: loops where there are many entries, single statements where few."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import reduce
 
 import numpy as np
 
@@ -208,18 +209,18 @@ class Emitter:
     def _reduce(self, each: Reduce) -> None:
         (view,) = each.operands
         rows, n = view.shape
+
+        def joined(entries: Iterable[str]) -> str:
+            return reduce(lambda total, entry: each.text.format(f"({total})", entry), entries)
+
         if n <= UNROLLED < rows:
-            total = self.running(view.with_index(view.index[:, 0]))
-            for j in range(1, n):
-                total = each.text.format(f"({total})", self.running(view.with_index(view.index[:, j])))
+            total = joined(self.running(view.with_index(column)) for column in view.index.T)
             self.lines.append(f"for (int i = 0; i < {rows}; i++) {each.out.name}[i] = {total};")
             return
         for row in range(rows):
             entries = view.with_index(view.index[row])
             if n <= UNROLLED:
-                total = self.at(entries, 0)
-                for i in range(1, n):
-                    total = each.text.format(f"({total})", self.at(entries, i))
+                total = joined(self.at(entries, i) for i in range(n))
                 self.lines.append(f"{each.out.name}[{row}] = {total};")
                 continue
             name = f"{each.out.name}[{row}]"

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..tableaus import Tableau
+from .effort import effort
 from .elementwise import ARITHMETIC
 from .emit import Emitter, literal
+from .functions import entering, function, lying
 from .graph import Buffer, Elementwise, Instruction, Program, View
 from .sums import Adder, Sums
 from .tableau_text import evaluate, places, stage_inputs
@@ -25,8 +27,6 @@ MOST_REMADE = 4  # operations that take no longer than to keep their result
 
 def vjp_text(program: Program, shape: Shape, wanted: Sequence[int]) -> tuple[list[str], tuple[int, ...]]:
     """(``field_kept``, ``field_vjp`` and ``field_sums``; the sizes of the gradients of shared tensors)."""
-    from .source import entering, function
-
     first = 2 + len(shape.lanes)
     split = 2 + sum(place < first for place in wanted)
     value, own, shared = program.outputs[0], program.outputs[1:split], program.outputs[split:]
@@ -48,9 +48,7 @@ def vjp_text(program: Program, shape: Shape, wanted: Sequence[int]) -> tuple[lis
         "const V* __restrict seed, V* __restrict pulled, V* a_bar, const V* kept, V* __restrict bars)"
     )
     entries = (
-        entering(program.inputs, shape, ["seed"])
-        + _lying(kept, "kept", "const ")
-        + _lying(adder.left, "bars")
+        entering(program.inputs, shape, ["seed"]) + lying(kept, "kept", "const ") + lying(adder.left, "bars")
     )
     lines += function(head, [*entries, *emitter.lines])
     head = (
@@ -107,8 +105,6 @@ def _remade(buffer: Buffer, kept: set[Buffer], makers: dict[Buffer, Instruction]
 
 def _values(primal: Program, kept: Sequence[Buffer], state: int) -> list[str]:
     """How many numbers f's VJP needs of an evaluation, and whether they are worth holding until the reverse sweep."""
-    from .source import effort
-
     size = sum(buffer.size for buffer in kept)
     holding = str(effort(primal) >= WORTH * (size + state)).lower()
     return [
@@ -117,20 +113,8 @@ def _values(primal: Program, kept: Sequence[Buffer], state: int) -> list[str]:
     ]
 
 
-def _lying(buffers: Sequence[Buffer], array: str, const: str = "") -> list[str]:
-    """Declarations of buffers that lie in an array one after the other."""
-    lines, offset = [], 0
-    for buffer in buffers:
-        kind = f"{const}{'M' if buffer.kind == 'mask' else 'V'}*"
-        lines.append(f"{kind} {buffer.name} = ({kind})({array} + {offset});")
-        offset += buffer.size
-    return lines
-
-
 def _primal(program: Program, shape: Shape, kept: Sequence[Buffer]) -> list[str]:
     """``field_kept``: f of a block of samples, which leaves in ``kept`` what its VJP needs."""
-    from .source import entering, function
-
     emitter = Emitter(program, frozenset(kept))
     emitter.body()
     emitter.write(program.outputs[0], "out")
@@ -138,7 +122,7 @@ def _primal(program: Program, shape: Shape, kept: Sequence[Buffer]) -> list[str]
         "static void field_kept(V t, const V* __restrict y, const V* a, const T* const* shared, V* __restrict out, "
         "V* __restrict kept)"
     )
-    return function(head, [*entering(program.inputs, shape, ()), *_lying(kept, "kept"), *emitter.lines])
+    return function(head, [*entering(program.inputs, shape, ()), *lying(kept, "kept"), *emitter.lines])
 
 
 def sweep(tableau: Tableau) -> list[str]:

@@ -146,6 +146,11 @@ class Outcome(NamedTuple):
         rows, samples = len(COUNTS), self.call.samples
         return torch.frombuffer(self.numbers, dtype=torch.int64, count=rows * samples).view(rows, samples)
 
+    @property
+    def evaluations(self) -> int:
+        """Of f, by all samples."""
+        return int(self.numbers[len(self.numbers) - 1])
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -258,7 +263,7 @@ def as_run(p: Problem, outcome: Outcome, tensors: tuple[Tensor, ...]) -> Run:
     tally = p.field.tally
     before = tally.count  # of earlier legs, and at ends that have gradients
     tally.count += int(nfev.max())
-    tally.rows += int(nfev.sum())
+    tally.rows += outcome.evaluations
 
     def plain(x: Tensor) -> Any:
         return x[0].item() if single else x

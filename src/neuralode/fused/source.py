@@ -11,8 +11,10 @@ from torch import fx
 
 from ..tableaus import Tableau
 from . import reverse_text, tableau_text
+from .effort import operations
 from .emit import Emitter
-from .graph import Buffer, Elementwise, MatMul, Program, Reduce, UnsupportedError
+from .functions import entering, function
+from .graph import Program, UnsupportedError
 from .lower import Lowering
 
 CPP = Path(__file__).parent / "cpp"
@@ -20,7 +22,6 @@ LANES, LOCKSTEP = (
     ("call.hpp", "first_step.hpp", "evaluate.hpp", "tape.hpp", "clock.hpp", "knots.hpp", *loop)
     for loop in (("queue.hpp", "forward.hpp"), ("lockstep.hpp",))
 )
-CALL = 20  # vector operations of a function as tanh
 CHEAP = 100  # vector operations of f below which two blocks of samples take turns step by step
 MODERATE = 2000  # below which they do stage by stage; above, one is solved at a time
 NOTHING_KEPT = ("constexpr int KEPT = 0, WIDTH = N;", "constexpr bool HOLDING = false;")
@@ -82,42 +83,6 @@ def lowered(module: fx.GraphModule, shape: Shape, cotangent: bool) -> Program:
             "of the eager backend suit it better"
         )
     return program
-
-
-def operations(program: Program) -> int:
-    """Roughly how many vector operations an evaluation of f takes."""
-    total = 0
-    for each in program.needed():
-        total += each.out.size
-        if isinstance(each, MatMul):
-            total += each.operands[0].index.size * each.operands[1].shape[1]
-        elif isinstance(each, Reduce):
-            total += each.operands[0].index.size
-    return total
-
-
-def effort(program: Program) -> int:
-    """Roughly how many vector operations an evaluation of f takes where a function as tanh counts as many."""
-    calls = (each for each in program.needed() if isinstance(each, Elementwise) and "(" in each.text)
-    return operations(program) + sum((CALL - 1) * each.out.size for each in calls)
-
-
-def entering(inputs: Sequence[Buffer], shape: Shape, names: Sequence[str]) -> list[str]:
-    """Declarations of a program's inputs from the arguments t, y, a, shared, and what follows."""
-    lines, offset = [f"const V {inputs[0].name}[1] = {{t}};", f"const V* {inputs[1].name} = y;"], 0
-    lanes = inputs[2 : 2 + len(shape.lanes)]
-    for buffer in lanes:
-        lines.append(f"const V* {buffer.name} = a + {offset};")
-        offset += buffer.size
-    shared = inputs[2 + len(lanes) : 2 + len(lanes) + len(shape.shared)]
-    lines += [f"const T* {buffer.name} = shared[{i}];" for i, buffer in enumerate(shared)]
-    rest = inputs[2 + len(lanes) + len(shared) :]
-    return lines + [f"const V* {b.name} = {name};" for b, name in zip(rest, names, strict=True)]
-
-
-def function(head: str, lines: Sequence[str]) -> list[str]:
-    """A C++ function."""
-    return [head + " {", *(f"    {line}" for line in lines), "}"]
 
 
 def field_text(program: Program, shape: Shape) -> list[str]:

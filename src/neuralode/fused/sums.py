@@ -177,7 +177,7 @@ class Adder(Emitter):
         array, start, step = self.roots[buffer]
         return f"{array}[{start} + {place} + s * {step}]"
 
-    def pointer(self, view: View) -> str:
+    def vector(self, view: View) -> str:
         """A vector of the first stage, and how far the next stage's is."""
         array, start, step = self.roots[view.buffer]
         return f"{array} + {start} + {int(view.index[0])}, {step}"
@@ -190,5 +190,5 @@ class Adder(Emitter):
 
     def _outer(self, j: int, x: View, y: View, base: int, step: int) -> str:
         name, target = ("outer_by_lane", f"(V*)g[{j}]") if self.by_lane[j] else ("outer", f"g[{j}]")
-        sizes, vectors = f"{len(x.index)}, {len(y.index)}, {step}", f"{self.pointer(x)}, {self.pointer(y)}"
+        sizes, vectors = f"{len(x.index)}, {len(y.index)}, {step}", f"{self.vector(x)}, {self.vector(y)}"
         return f"{name}<{sizes}>({vectors}, count, {target} + {base});"
